@@ -1,0 +1,73 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transport"
+)
+
+var (
+	// ErrUnavailable: the store cannot be reached now; REGISTER is answered 503 with Retry-After.
+	ErrUnavailable = errors.New("registrar: store unavailable")
+	// ErrLocked: another process has the store's directory open.
+	ErrLocked = errors.New("registrar: store in use by another process")
+)
+
+// A Binding is one contact of an address-of-record (RFC 3261 §10.3).
+type Binding struct {
+	Contact   sip.URI
+	Q         float32 // 0..1
+	Expires   time.Time
+	CallID    string
+	CSeq      uint32
+	Path      []string       // raw Path values, topmost first (RFC 3327)
+	Received  transport.Addr // where the REGISTER came from; zero: same as the contact
+	Local     transport.Addr // the socket it arrived on
+	Instance  string         // +sip.instance, without quotes (RFC 5626)
+	RegID     uint32         // reg-id; 0: none
+	Methods   []sip.Method   // nil: unknown
+	UserAgent string
+	Flags     uint32 // branch flags, the user's meaning
+	GRUU      bool
+	TempGRUUs []string   // temporary GRUUs still valid (RFC 5627)
+	Params    sip.Params // contact header parameters kept verbatim, without q and expires
+	Updated   time.Time
+}
+
+// An AOR is the canonical key of an address-of-record: lower-case scheme-less "user@domain", user unescaped (§10.3 step 5).
+type AOR string
+
+// A Store keeps bindings. Methods may wait (network, disk) and obey ctx; all are safe for concurrent use.
+// Times come from package time. What an Update acknowledged survives what the engine's documentation promises.
+type Store interface {
+	// Update runs f on the unexpired bindings of aor and stores what it returns, atomically with respect to other Updates of that aor;
+	// f may run more than once (compare-and-set engines) and must not keep or modify its argument in place. An error of f aborts and is returned as it is; nothing is changed.
+	Update(ctx context.Context, aor AOR, f func(old []Binding) ([]Binding, error)) error
+	// Lookup returns the unexpired bindings. The slice and what it refers to are read-only.
+	Lookup(ctx context.Context, aor AOR) ([]Binding, error)
+	// Scan yields every AOR with unexpired bindings, in no order; a snapshot is not promised.
+	Scan(ctx context.Context) iter.Seq2[AOR, []Binding]
+	// Watch calls f after each change until ctx ends: registered, refreshed, removed, expired. Engines that cannot see other nodes' changes tell their own.
+	Watch(ctx context.Context, f func(Event)) error
+	Close() error
+}
+
+// An Event is a change of one binding.
+type Event struct {
+	Kind    EventKind
+	AOR     AOR
+	Binding Binding
+}
+
+type EventKind uint8
+
+const (
+	Registered EventKind = iota + 1
+	Refreshed
+	Removed
+	Expired
+)
