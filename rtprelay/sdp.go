@@ -1,0 +1,335 @@
+package rtprelay
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// maxMedia bounds the media descriptions of one body; each one costs a session at the engine.
+const maxMedia = 32
+
+// marker tells relays on the way that one is engaged already.
+const marker = "a=nortpproxy:yes"
+
+// A Direction of a stream as its sender sees it, RFC 8866 section 6.7.
+type Direction uint8
+
+// The directions. The zero value is what holds where nothing is said.
+const (
+	SendRecv Direction = iota
+	SendOnly
+	RecvOnly
+	Inactive
+)
+
+// Media is one m= section of a description.
+type Media struct {
+	Type      string         // audio, video, image ...
+	Proto     string         // RTP/AVP, udptl ...
+	Formats   string         // the payload types, blank-separated, as written
+	Port      uint16         // 0: the stream is refused or switched off
+	Addr      netip.Addr     // of its own c= or the session's; invalid for a host name or when there is none
+	RTCP      netip.AddrPort // explicit a=rtcp (RFC 3605); Port 0: none, Addr invalid: the same as Addr
+	Mux       bool           // a=rtcp-mux (RFC 5761)
+	ICE       bool           // has candidates of its own
+	Direction Direction
+	PTime     uint16 // a=ptime in milliseconds; 0: not said
+
+	ownConn bool // has a c= of its own
+}
+
+// Relayed says whether a relay can carry the stream: it is switched on and runs over UDP. TCP/MSRP and
+// the like are left alone.
+func (m *Media) Relayed() bool {
+	return m.Port != 0 && (hasFold(m.Proto, "RTP/") || hasFold(m.Proto, "UDP"))
+}
+
+// Held is the hold of RFC 2543: connection address 0.0.0.0 or "::". Such an address is never rewritten.
+func (m *Media) Held() bool { return m.Addr.IsValid() && m.Addr.IsUnspecified() }
+
+// A Description is a session description (RFC 8866) taken apart just enough to rewrite it. It keeps its text
+// and does not change after ParseSDP.
+type Description struct {
+	Media  []Media
+	Addr   netip.Addr // session-level c=; invalid for a host name or when there is none
+	Marked bool       // carries a=nortpproxy:yes
+
+	text   string
+	eol    string
+	conn   string // the session-level c= line
+	lines  []line
+	media0 [2]Media // room for the usual call without a further allocation
+	lines0 [16]line
+}
+
+// lineKind says what Rewrite does at a line.
+type lineKind uint8
+
+const (
+	lineOrigin   lineKind = iota // o=
+	lineConn                     // c=
+	lineMedia                    // m=
+	lineConnSlot                 // where a c= of the section may be added, RFC 8866 section 5: after m= and i=
+	lineRTCP                     // a=rtcp:
+	lineICE                      // any ICE attribute
+	lineEnd                      // end of a section: attributes may be added here
+)
+
+// line is a span that may have to change; all others are copied.
+type line struct {
+	start, next int32 // whole line with its end
+	v0, v1      int32 // the value that is replaced
+	media       int16 // index; -1 in the session part
+	kind        lineKind
+}
+
+// ParseSDP takes a description apart. The error is ErrBadSDP, with a reason: the body is then to be passed as it is.
+func ParseSDP(body string) (*Description, error) {
+	if !strings.HasPrefix(body, "v=") {
+		return nil, fmt.Errorf("%w: no v= line first", ErrBadSDP)
+	}
+	if len(body) > 1<<20 {
+		return nil, fmt.Errorf("%w: longer than 1 MiB", ErrBadSDP)
+	}
+	d := &Description{text: body, eol: "\r\n"}
+	d.Media, d.lines = d.media0[:0], d.lines0[:0]
+	p := sdpParser{d: d}
+	for at := 0; at < len(body); {
+		next := len(body)
+		end := next
+		if i := strings.IndexByte(body[at:], '\n'); i >= 0 {
+			end = at + i
+			next = end + 1
+		}
+		if end > at && body[end-1] == '\r' {
+			end--
+		} else if at == 0 && next > end {
+			d.eol = "\n"
+		}
+		if end-at >= 2 && body[at+1] == '=' {
+			if err := p.line(at, end, next); err != nil {
+				return nil, err
+			}
+		}
+		at = next
+	}
+	p.endSection(len(body))
+	p.finish()
+	return d, nil
+}
+
+type sdpParser struct {
+	d     *Description
+	cur   *Media // nil in the session part
+	index int16
+	slot  bool // lineConnSlot is still to be placed
+	dir   Direction
+	dirOf [maxMedia]bool
+}
+
+func (p *sdpParser) line(at, end, next int) error {
+	text := p.d.text
+	if p.slot && text[at] != 'i' {
+		p.placeSlot(at)
+	}
+	switch text[at] {
+	case 'o':
+		if p.cur == nil {
+			p.origin(at, end, next)
+		}
+	case 'c':
+		p.connection(at, end, next)
+	case 'm':
+		return p.media(at, end, next)
+	case 'a':
+		p.attribute(at, end, next)
+	}
+	return nil
+}
+
+func (p *sdpParser) add(kind lineKind, at, next, v0, v1 int) {
+	media := int16(-1)
+	if p.cur != nil {
+		media = p.index
+	}
+	p.d.lines = append(p.d.lines, line{int32(at), int32(next), int32(v0), int32(v1), media, kind})
+}
+
+func (p *sdpParser) placeSlot(at int) {
+	p.slot = false
+	p.add(lineConnSlot, at, at, at, at)
+}
+
+func (p *sdpParser) endSection(at int) {
+	if p.cur == nil {
+		return
+	}
+	if p.slot {
+		p.placeSlot(at)
+	}
+	p.add(lineEnd, at, at, at, at)
+}
+
+// origin: o=<username> <sess-id> <sess-version> <nettype> <addrtype> <unicast-address>. User names with blanks
+// exist in the field, so the line is read from its end.
+func (p *sdpParser) origin(at, end, next int) {
+	text := p.d.text
+	a1 := trimEnd(text, at+2, end)
+	a0 := lastBlank(text, at+2, a1)
+	f1 := trimEnd(text, at+2, a0)
+	f0 := lastBlank(text, at+2, f1)
+	n1 := trimEnd(text, at+2, f0)
+	n0 := lastBlank(text, at+2, n1)
+	if n0 == at+2 || text[n0:n1] != "IN" || !isFamily(text[f0:f1]) {
+		return
+	}
+	if a, ok := literal(text[a0:a1]); ok && a.IsUnspecified() {
+		return
+	}
+	p.add(lineOrigin, at, next, f0, a1)
+}
+
+// connection: c=<nettype> <addrtype> <connection-address>
+func (p *sdpParser) connection(at, end, next int) {
+	text := p.d.text
+	n0, n1 := word(text, at+2, end)
+	f0, f1 := word(text, n1, end)
+	a0, a1 := word(text, f1, end)
+	if a0 == a1 || text[n0:n1] != "IN" || !isFamily(text[f0:f1]) {
+		return
+	}
+	token := text[a0:a1]
+	if i := strings.IndexByte(token, '/'); i >= 0 { // multicast TTL and count
+		token = token[:i]
+	}
+	addr, _ := literal(token)
+	p.add(lineConn, at, next, f0, a1)
+	if p.cur == nil {
+		p.d.Addr, p.d.conn = addr, text[at:end]
+		return
+	}
+	if !p.cur.ownConn {
+		p.cur.Addr, p.cur.ownConn = addr, true
+	}
+}
+
+// media: m=<media> <port>[/<number of ports>] <proto> <fmt> ...
+func (p *sdpParser) media(at, end, next int) error {
+	d, text := p.d, p.d.text
+	p.endSection(at)
+	if len(d.Media) == maxMedia {
+		return fmt.Errorf("%w: more than %d m= lines", ErrBadSDP, maxMedia)
+	}
+	t0, t1 := word(text, at+2, end)
+	p0, p1 := word(text, t1, end)
+	r0, r1 := word(text, p1, end)
+	if r0 == r1 {
+		return fmt.Errorf("%w: m= line too short", ErrBadSDP)
+	}
+	if i := strings.IndexByte(text[p0:p1], '/'); i >= 0 {
+		p1 = p0 + i
+	}
+	port, ok := port16(text[p0:p1])
+	if !ok {
+		return fmt.Errorf("%w: port %q", ErrBadSDP, text[p0:p1])
+	}
+	p.index = int16(len(d.Media))
+	d.Media = append(d.Media, Media{Type: text[t0:t1], Proto: text[r0:r1], Port: port, Formats: strings.Trim(text[r1:end], " \t")})
+	p.cur = &d.Media[p.index]
+	p.slot = true
+	p.add(lineMedia, at, next, p0, p1)
+	return nil
+}
+
+func (p *sdpParser) attribute(at, end, next int) {
+	attr := strings.TrimRight(p.d.text[at+2:end], " \t")
+	if attr == "" {
+		return
+	}
+	switch attr[0] {
+	case 'r':
+		switch {
+		case attr == "recvonly":
+			p.direction(RecvOnly)
+		case strings.HasPrefix(attr, "rtcp:"):
+			p.rtcp(attr[5:], at, end, next)
+		case attr == "rtcp-mux" && p.cur != nil:
+			p.cur.Mux = true
+		case strings.HasPrefix(attr, "remote-candidates:"):
+			p.add(lineICE, at, next, at, at)
+		}
+	case 's':
+		switch attr {
+		case "sendrecv":
+			p.direction(SendRecv)
+		case "sendonly":
+			p.direction(SendOnly)
+		}
+	case 'i':
+		switch {
+		case attr == "inactive":
+			p.direction(Inactive)
+		case strings.HasPrefix(attr, "ice-"):
+			p.add(lineICE, at, next, at, at)
+		}
+	case 'c':
+		if strings.HasPrefix(attr, "candidate:") {
+			p.add(lineICE, at, next, at, at)
+			if p.cur != nil {
+				p.cur.ICE = true
+			}
+		}
+	case 'e':
+		if attr == "end-of-candidates" {
+			p.add(lineICE, at, next, at, at)
+		}
+	case 'p':
+		if n, ok := port16(strings.TrimSpace(strings.TrimPrefix(attr, "ptime:"))); ok && p.cur != nil {
+			p.cur.PTime = n
+		}
+	case 'n':
+		if attr == marker[2:] {
+			p.d.Marked = true
+		}
+	}
+}
+
+// rtcp: a=rtcp:<port> [<nettype> <addrtype> <address>], RFC 3605 section 2.1.
+func (p *sdpParser) rtcp(v string, at, end, next int) {
+	p0, p1 := word(v, 0, len(v))
+	port, ok := port16(v[p0:p1])
+	if !ok || p.cur == nil {
+		return
+	}
+	_, n1 := word(v, p1, len(v))
+	_, f1 := word(v, n1, len(v))
+	a0, a1 := word(v, f1, len(v))
+	addr, _ := literal(v[a0:a1])
+	p.cur.RTCP = netip.AddrPortFrom(addr, port)
+	p.add(lineRTCP, at, next, at+len("a=rtcp:"), end)
+}
+
+func (p *sdpParser) direction(dir Direction) {
+	if p.cur == nil {
+		p.dir = dir
+		return
+	}
+	p.cur.Direction = dir
+	p.dirOf[p.index] = true
+}
+
+// finish hands down what the session part says for all streams; it may stand after its m= in broken senders' bodies
+// only for c=, which connection has seen by now.
+func (p *sdpParser) finish() {
+	d := p.d
+	for i := range d.Media {
+		m := &d.Media[i]
+		if !p.dirOf[i] {
+			m.Direction = p.dir
+		}
+		if !m.ownConn {
+			m.Addr = d.Addr
+		}
+	}
+}
