@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -20,13 +21,43 @@ var (
 	ErrUnsupported = errors.New("rtprelay: not supported by this engine")
 )
 
-// A RefusedError is a definite no of the engine: trying another one is useless.
+// A RefusedError is a definite no of the engine, or of us before asking it: trying another one is useless.
 type RefusedError struct {
-	Code   string // "E37", or the reason text of ng
+	Code   string // "E37", the reason text of ng, or "input" for what we refuse to send
 	Reason string
 }
 
-func (e *RefusedError) Error() string { return "rtprelay: refused: " + e.Code + " " + e.Reason }
+func (e *RefusedError) Error() string {
+	if e.Reason == "" {
+		return "rtprelay: refused: " + e.Code
+	}
+	return "rtprelay: refused: " + e.Code + ": " + e.Reason
+}
+
+// A BusyError is an answer that says the engine is alive but cannot take a new call now: no ports, no memory, overloaded, shutting
+// down. It is an ErrUnavailable; calls that it serves already are not concerned.
+type BusyError struct {
+	Code   string // "E71", or the reason text of ng
+	Reason string
+}
+
+func (e *BusyError) Error() string { return "rtprelay: engine busy: " + e.Code + " " + e.Reason }
+
+// Is makes it an ErrUnavailable.
+func (e *BusyError) Is(target error) bool { return target == ErrUnavailable }
+
+// A ReplyError is an answer that makes no sense: half of one, port 0, no address, the wrong protocol. It is an ErrUnavailable.
+type ReplyError struct {
+	Reply string // at most 100 bytes of it
+	Why   string
+}
+
+func (e *ReplyError) Error() string {
+	return "rtprelay: odd reply: " + e.Why + ": " + strconv.Quote(e.Reply)
+}
+
+// Is makes it an ErrUnavailable.
+func (e *ReplyError) Is(target error) bool { return target == ErrUnavailable }
 
 // A Ref names one leg of a call at an engine.
 type Ref struct {
@@ -34,6 +65,10 @@ type Ref struct {
 	Leg     int    // branch id of the fork; 0 when there is only one
 	FromTag string // tag of the party whose description came first (the offerer of the first offer)
 	ToTag   string // tag of the other party, "" while unknown
+
+	// Node is the Result.Node of the offer, for a Set; "" lets the Set find it. Carry it along with the call (in the dialog's state, a
+	// Record-Route parameter, a store), so that a restarted or a second proxy asks the same engine.
+	Node string
 }
 
 // Options of one offer or answer. The zero value is symmetric RTP, addresses taken from Source, no bridging.
@@ -46,6 +81,11 @@ type Options struct {
 	ICE         ICE
 	Force       bool       // ignore the a=nortpproxy marker
 	Address     netip.Addr // write this address instead of the engine's; zero: the engine's answer
+	KeepOrigin  bool       // leave o= as it is
+	NoMark      bool       // do not append a=nortpproxy:yes
+
+	RTPProxy *RTPProxyOptions // for an RTPProxy only; nil: none
+	NG       *NGOptions       // for an NG only, in place of its own; nil: its own
 }
 
 // ICE says what happens to ICE lines. The zero value removes them.
@@ -59,17 +99,20 @@ const (
 // Params is one description to be rewritten.
 type Params struct {
 	Ref
-	Swap    bool // the description comes from the ToTag party (offer or answer in the other direction)
+	// Swap: the exchange runs the other way, the ToTag party offers and the FromTag party answers (re-INVITE of the callee, late
+	// offer). So the description is the FromTag party's in an Offer without Swap and in an Answer with it.
+	Swap    bool
 	SDP     string
 	Source  netip.Addr // where the SIP message came from
 	Options Options
 }
 
-// A Result is the fully rewritten description.
+// A Result is the fully rewritten description. When there was nothing to relay (no stream switched on, none over UDP), SDP is
+// the one given and Streams 0.
 type Result struct {
 	SDP     string
-	Node    string // which engine serves the call; give it back in later Params through a Set
-	Streams int
+	Node    string // which engine serves the call, "" outside a Set; give it back in later Refs
+	Streams int    // relayed
 }
 
 // Stats are the media counters of a leg as far as the engine tells them.
@@ -91,6 +134,7 @@ type Engine interface {
 
 // A Player plays a prepared file to one party (music on hold); optional.
 type Player interface {
+	// Play starts to play file so many times; 0: once, negative: until Stop. toAnswerer: the ToTag party hears it.
 	Play(ctx context.Context, r Ref, toAnswerer bool, file string, times int) error
 	Stop(ctx context.Context, r Ref, toAnswerer bool) error
 }

@@ -1,0 +1,4 @@
+package rtprelay
+
+// NGOptions is filled in by ng.go.
+type NGOptions struct{}
