@@ -1,6 +1,9 @@
 package sip
 
-import "errors"
+import (
+	"errors"
+	"strconv"
+)
 
 var (
 	// ErrNoField is returned by a typed view when the header field is absent.
@@ -16,4 +19,11 @@ type ParseError struct {
 	Offset int // bytes from the start of the text given to the parser
 }
 
-func (e *ParseError) Error() string { panic("stub") }
+// Error gives what, why and where in one line.
+func (e *ParseError) Error() string {
+	return "sip: " + e.What + ": " + e.Reason + " at byte " + strconv.Itoa(e.Offset)
+}
+
+func bad(what, reason string, offset int) *ParseError {
+	return &ParseError{What: what, Reason: reason, Offset: offset}
+}

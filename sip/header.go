@@ -1,88 +1,231 @@
 package sip
 
-import "iter"
+import (
+	"iter"
+	"unsafe"
+)
 
 // A Header is the ordered header fields and the body of a message: one immutable received text, an index of
 // its fields, and edits as an overlay. Field names compare without case and compact names equal the
 // long ones everywhere. Comma-separated values equal separate fields for those names whose grammar is a list.
 // Reading is safe for concurrent use as long as nobody edits; reading never allocates unless it says so.
+// A Header must not be copied by assignment once it was edited; Clone the message.
 type Header struct {
-	stub int // index, text, overlay
+	text  string // what was received: start line, header fields, body
+	arena []byte // what was edited, append-only: strings handed out point into it and stay what they were
+
+	inline [inlineFields]field
+	more   []field // all fields, when they are more than inline holds
+	count  int
+
+	start    span   // start line with its line end
+	tail     span   // empty line and body, unless the body was replaced
+	bodyAt   uint32 // where the body starts in text
+	newBody  string
+	trailing int
+	flags    flags
 }
 
-// ---- generic access
+const inlineFields = 24
 
-// Get returns the value of the first field of that name, unfolded of nothing: raw, without surrounding white space. "" when absent.
-func (h *Header) Get(name string) string { panic("stub") }
-func (h *Header) Has(name string) bool   { panic("stub") }
+// A field is one header field line (folds included): offsets into text or arena.
+type field struct {
+	start, val, valEnd, end uint32 // the name starts at start, the line end is before end
+	nameLen                 uint16
+	id                      fieldID
+	src                     source
+}
+
+type source uint8
+
+const (
+	inText source = iota
+	inArena
+)
+
+// A span is a piece of text or arena.
+type span struct {
+	start, end uint32
+	src        source
+}
+
+type flags uint16
+
+const (
+	edited   flags = 1 << iota // print must go over the fields
+	bodyNew                    // newBody counts, not tail
+	noTail                     // no empty line behind the header fields
+	lenShort                   // Content-Length is larger than what followed
+	lenBad                     // Content-Length is no number
+	lenTwo                     // Content-Lengths differ
+	lenNone                    // a stream without Content-Length
+	tooLarge                   // a stream reader's limit was exceeded
+	tooMany                    // more than maxIndexed lines
+)
+
+// Head gives the header fields and body.
+func (h *Header) Head() *Header { return h }
+
+func (h *Header) list() []field {
+	if h.more != nil {
+		return h.more
+	}
+	return h.inline[:h.count]
+}
+
+// piece gives bytes of text or arena as a string. The arena is append-only, so the string never changes.
+func (h *Header) piece(src source, start, end uint32) string {
+	if src == inText {
+		return h.text[start:end]
+	}
+	b := h.arena[start:end]
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+func (h *Header) value(f *field) string { return h.piece(f.src, f.val, f.valEnd) }
+
+func (h *Header) name(f *field) string {
+	return h.piece(f.src, f.start, f.start+uint32(f.nameLen))
+}
+
+// first is the index of the first field with that id, -1 when there is none.
+func (h *Header) first(id fieldID) int {
+	l := h.list()
+	for i := range l {
+		if l[i].id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// is reports whether a field has that name, whose id the caller has looked up.
+func (h *Header) is(f *field, id fieldID, name string) bool {
+	return f.id == id && (id != idOther || equalFold(h.name(f), name))
+}
+
+// find is the index of the first field of that name from index i on, or -1.
+func (h *Header) find(id fieldID, name string, i int) int {
+	l := h.list()
+	for ; i < len(l); i++ {
+		if h.is(&l[i], id, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (h *Header) get(id fieldID) string {
+	if i := h.first(id); i >= 0 {
+		return h.value(&h.list()[i])
+	}
+	return ""
+}
+
+// Get returns the value of the first field of that name as written, folds included, without surrounding white space. "" when absent.
+func (h *Header) Get(name string) string {
+	if i := h.find(lookupName(name), name, 0); i >= 0 {
+		return h.value(&h.list()[i])
+	}
+	return ""
+}
+
+// Has reports whether there is a field of that name.
+func (h *Header) Has(name string) bool { return h.find(lookupName(name), name, 0) >= 0 }
 
 // All yields the raw value of each field line of that name.
-func (h *Header) All(name string) iter.Seq[string] { panic("stub") }
+func (h *Header) All(name string) iter.Seq[string] {
+	return func(yield func(string) bool) { h.values(name, false, yield) }
+}
 
 // Values yields each comma-separated value over all fields of that name (list headers only; others as All).
-func (h *Header) Values(name string) iter.Seq[string] { panic("stub") }
+func (h *Header) Values(name string) iter.Seq[string] {
+	return func(yield func(string) bool) { h.values(name, fieldLists[lookupName(name)], yield) }
+}
 
-// Fields yields name as written and raw value of every field in order.
-func (h *Header) Fields() iter.Seq2[string, string] { panic("stub") }
+func (h *Header) values(name string, split bool, yield func(string) bool) {
+	id := lookupName(name)
+	l := h.list()
+	for i := range l {
+		if !h.is(&l[i], id, name) {
+			continue
+		}
+		v := h.value(&l[i])
+		if !split {
+			if !yield(v) {
+				return
+			}
+			continue
+		}
+		for rest := v; rest != ""; {
+			if v, rest = cutComma(rest); v != "" && !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// cutComma takes the first value of a comma list off. Commas in quoted strings and angle brackets do not separate.
+func cutComma(s string) (value, rest string) {
+	i := commaAt(s)
+	if i < 0 {
+		return trim(s), ""
+	}
+	return trim(s[:i]), s[i+1:]
+}
+
+func commaAt(s string) int {
+	for i := 0; i < len(s); {
+		switch s[i] {
+		case ',':
+			return i
+		case '"':
+			if end := skipQuoted(s, i); end > 0 {
+				i = end
+				continue
+			}
+		case '<':
+			for k := i; k < len(s); k++ {
+				if s[k] == '>' {
+					i = k
+					break
+				}
+			}
+		}
+		i++
+	}
+	return -1
+}
+
+// Fields yields name as written and raw value of every field in order. A line that is no field has an empty name.
+func (h *Header) Fields() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		l := h.list()
+		for i := range l {
+			if !yield(h.name(&l[i]), h.value(&l[i])) {
+				return
+			}
+		}
+	}
+}
 
 // HasToken reports whether one of the comma-separated values of the named field equals token without case (Require, Supported, Allow ...).
-func (h *Header) HasToken(name, token string) bool { panic("stub") }
+func (h *Header) HasToken(name, token string) bool {
+	found := false
+	h.values(name, true, func(v string) bool {
+		found = equalFold(v, token)
+		return !found
+	})
+	return found
+}
 
-// ---- typed views: the zero value and ErrNoField when absent, *ParseError when malformed
+// Trailing is the number of bytes dropped behind the body of a datagram.
+func (h *Header) Trailing() int { return h.trailing }
 
-func (h *Header) Via() (Via, error)                        { panic("stub") } // topmost
-func (h *Header) Vias() iter.Seq2[Via, error]              { panic("stub") }
-func (h *Header) From() (NameAddr, error)                  { panic("stub") }
-func (h *Header) To() (NameAddr, error)                    { panic("stub") }
-func (h *Header) FromTag() string                          { panic("stub") } // cheap: no URI parse
-func (h *Header) ToTag() string                            { panic("stub") }
-func (h *Header) CallID() string                           { panic("stub") }
-func (h *Header) CSeq() (seq uint32, m Method, err error)  { panic("stub") }
-func (h *Header) MaxForwards() (n int, err error)          { panic("stub") }
-func (h *Header) Expires() (seconds uint32, err error)     { panic("stub") }
-func (h *Header) ContentLength() (n int, err error)        { panic("stub") }
-func (h *Header) ContentType() string                      { panic("stub") }
-func (h *Header) RetryAfter() (seconds uint32, err error)  { panic("stub") }
-func (h *Header) Contacts() iter.Seq2[NameAddr, error]     { panic("stub") }
-func (h *Header) Routes() iter.Seq2[NameAddr, error]       { panic("stub") }
-func (h *Header) RecordRoutes() iter.Seq2[NameAddr, error] { panic("stub") }
-
-// NameAddrs is Contacts for any field of that shape (Path, Service-Route, P-Asserted-Identity ...).
-func (h *Header) NameAddrs(name string) iter.Seq2[NameAddr, error] { panic("stub") }
-
-// ---- edits
-
-// Set leaves one field of that name: the first is replaced in place, others removed; appended (before the body's fields) when absent.
-func (h *Header) Set(name, value string) { panic("stub") }
-
-// Add appends a field after the last one of that name, at the end when there is none.
-func (h *Header) Add(name, value string) { panic("stub") }
-
-// Prepend inserts a field before the first one of that name (Via, Route, Record-Route, Path: new topmost value); with none, at the place the RFC recommends (top for Via).
-func (h *Header) Prepend(name, value string) { panic("stub") }
-
-// Del removes every field of that name and reports whether there was one.
-func (h *Header) Del(name string) bool { panic("stub") }
-
-// PopFirst removes the first comma-separated value of the first field of that name, wherever the commas are, and returns it. The field goes when it was alone.
-func (h *Header) PopFirst(name string) (value string, ok bool) { panic("stub") }
-
-// ReplaceFirst replaces the first comma-separated value.
-func (h *Header) ReplaceFirst(name, value string) bool { panic("stub") }
-
-// DelFunc removes the comma-separated values (or whole fields of non-list headers) of that name for which f is true, and returns how many.
-func (h *Header) DelFunc(name string, f func(value string) bool) int { panic("stub") }
-func (h *Header) PushVia(v Via)                                      { panic("stub") }
-func (h *Header) PopVia() bool                                       { panic("stub") }
-
-// SetViaReceived writes received and/or rport into the topmost Via (RFC 3261 §18.2.1, RFC 3581 §4); "" and 0 leave it alone.
-func (h *Header) SetViaReceived(received string, rport uint16) { panic("stub") }
-func (h *Header) SetMaxForwards(n int)                         { panic("stub") }
-func (h *Header) SetToTag(tag string)                          { panic("stub") } // adds or replaces
-
-// ---- body
-
-func (h *Header) Body() string { panic("stub") }
-
-// SetBody replaces the body, Content-Type and Content-Length; an empty body removes Content-Type.
-func (h *Header) SetBody(contentType, body string) { panic("stub") }
+// Body returns the body.
+func (h *Header) Body() string {
+	if h.flags&bodyNew != 0 {
+		return h.newBody
+	}
+	return h.text[h.bodyAt:h.tail.end]
+}

@@ -21,6 +21,7 @@ type Request struct {
 	Method Method
 	URI    URI // zero and URIError set when it cannot be parsed
 	Header
+	uriErr *ParseError
 }
 
 // A Response is a SIP response.
@@ -33,62 +34,107 @@ type Response struct {
 	Cause error
 }
 
-// NewRequest makes a request with start line only; the caller adds the fields it wants.
-func NewRequest(m Method, u URI) *Request { panic("stub") }
+// NewRequest makes a request with start line and Content-Length 0 only; the caller adds the fields it wants.
+func NewRequest(m Method, u URI) *Request {
+	r := &Request{Method: m}
+	r.blank()
+	r.SetURI(u)
+	r.setNumber(idContentLength, 0)
+	return r
+}
 
-// NewResponse builds the response to r by RFC 3261 §8.2.6: Via, From, To, Call-ID, CSeq copied, Timestamp copied into a 100,
-// Content-Length 0. toTag is added to To when it has none, except in a 100. An empty reason gives the standard phrase.
-// Record-Route is copied for 101-299 answers to dialog-forming requests only by the caller's wish: see CopyRecordRoute.
-func NewResponse(r *Request, code int, reason, toTag string) *Response { panic("stub") }
+// blank readies the header of a message made here.
+func (h *Header) blank() {
+	h.flags = bodyNew
+	h.begin()
+}
 
-func (r *Request) SetURI(u URI) { panic("stub") }
+// SetURI changes the Request-URI.
+func (r *Request) SetURI(u URI) {
+	r.begin()
+	r.URI, r.uriErr = u, nil
+	b := append(r.arena, r.Method...)
+	b = append(b, ' ')
+	b = u.AppendTo(b)
+	r.setStart(append(b, " SIP/2.0"...))
+}
 
 // URIError is the *ParseError of the Request-URI, nil when it was understood.
-func (r *Request) URIError() error { panic("stub") }
+func (r *Request) URIError() error {
+	if r.uriErr == nil {
+		return nil
+	}
+	return r.uriErr
+}
 
 // Version is the SIP-Version of the start line as written.
-func (r *Request) Version() string { panic("stub") }
+func (r *Request) Version() string {
+	line, _ := cutLine(r.startLine())
+	return lastWord(line)
+}
+
+// Version is the SIP-Version of the start line as written.
+func (r *Response) Version() string {
+	line := r.startLine()
+	for i := range len(line) {
+		if isSpace(line[i]) {
+			return line[:i]
+		}
+	}
+	return line
+}
+
+func lastWord(line string) string {
+	end := len(line)
+	for end > 0 && isBlank(line[end-1]) {
+		end--
+	}
+	i := end
+	for i > 0 && !isBlank(line[i-1]) {
+		i--
+	}
+	return line[i:end]
+}
+
+// share makes the header fit for a second owner: neither may append where the other does.
+func (h *Header) share() {
+	h.arena = h.arena[:len(h.arena):len(h.arena)]
+	if h.more != nil {
+		h.more = append(make([]field, 0, len(h.more)+4), h.more...)
+	}
+}
 
 // Clone returns an independent copy that shares the text.
-func (r *Request) Clone() *Request   { panic("stub") }
-func (r *Response) Clone() *Response { panic("stub") }
+func (r *Request) Clone() *Request {
+	c := new(Request)
+	*c = *r
+	c.share()
+	return c
+}
+
+// Clone returns an independent copy that shares the text.
+func (r *Response) Clone() *Response {
+	c := new(Response)
+	*c = *r
+	c.share()
+	return c
+}
 
 // Is reports whether the final or provisional code is one of codes; false on nil.
-func (r *Response) Is(codes ...int) bool { panic("stub") }
-func (r *Response) IsProvisional() bool  { panic("stub") } // 1xx; false on nil
-func (r *Response) IsSuccess() bool      { panic("stub") } // 2xx; false on nil
-// CopyRecordRoute copies the Record-Route fields of q (§12.1.1), for UAS answers.
-func (r *Response) CopyRecordRoute(q *Request) { panic("stub") }
-
-// A Fault says what is wrong with a message and how a server answers it.
-type Fault struct {
-	Code        int      // 400, 413, 414, 416, 420, 505, 513 ...
-	Reason      string   // names the fault: "Bad Request (two Call-ID fields)"
-	Field       string   // the header field at fault, "" for the start line or framing
-	Unsupported []string // option tags for a 420
+func (r *Response) Is(codes ...int) bool {
+	if r == nil {
+		return false
+	}
+	for _, c := range codes {
+		if c == r.Code {
+			return true
+		}
+	}
+	return false
 }
 
-func (f *Fault) Error() string { panic("stub") }
+// IsProvisional reports a 1xx; false on nil.
+func (r *Response) IsProvisional() bool { return r != nil && r.Code >= 100 && r.Code < 200 }
 
-// Limits bounds what is accepted; a zero field means the default written beside it.
-type Limits struct {
-	MessageBytes int // whole message; 65535
-	HeaderBytes  int // start line and header fields; 32768
-	Fields       int // header fields; 256
-	Vias         int // Via values; 70
-	URIBytes     int // Request-URI; 4096, beyond: 414
-}
-
-// Parse reads one datagram. It copies b once; nothing of b is kept. It is lenient: whatever has a start line that can be
-// told to be SIP gives a message, whose faults Valid names. err is a *ParseError (message nil) when there is nothing to answer to.
-// Bytes after Content-Length are not part of the message: Trailing reports them. Empty lines before the start line are skipped (§7.5).
-func Parse(b []byte) (Message, error)       { panic("stub") }
-func ParseString(s string) (Message, error) { panic("stub") }
-
-// Trailing is the number of bytes dropped behind the body of a datagram.
-func (h *Header) Trailing() int                 { panic("stub") }
-func ParseRequest(s string) (*Request, error)   { panic("stub") } // convenience for tests and makers
-func ParseResponse(s string) (*Response, error) { panic("stub") }
-
-// StatusText is the standard reason phrase of a code, "" when unknown.
-func StatusText(code int) string { panic("stub") }
+// IsSuccess reports a 2xx; false on nil.
+func (r *Response) IsSuccess() bool { return r != nil && r.Code >= 200 && r.Code < 300 }

@@ -20,3 +20,13 @@ const (
 	SUBSCRIBE Method = "SUBSCRIBE"
 	NOTIFY    Method = "NOTIFY"
 )
+
+// knownMethod gives the constant for a registered method, so that what keeps a Method does not keep a message's text.
+func knownMethod(s string) Method {
+	for _, m := range [...]Method{INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, MESSAGE, REFER, PUBLISH, INFO, SUBSCRIBE, NOTIFY} {
+		if string(m) == s {
+			return m
+		}
+	}
+	return Method(s)
+}

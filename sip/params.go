@@ -1,18 +1,122 @@
 package sip
 
-import "iter"
+import (
+	"iter"
+	"strings"
+)
 
 // Params is the raw text of a parameter list, empty or starting with ';' (";lr;ftag=a").
 // Names compare without case. Methods parse as they go and allocate nothing when reading.
 type Params string
 
+// param is one parameter with its place in the list: [start, end) holds the ';' too.
+type param struct {
+	name, value string
+	start, end  int
+}
+
+// next reads the parameter whose ';' is at or behind i; ok is false at the end of the list.
+func (p Params) next(i int) (q param, ok bool) {
+	s := string(p)
+	i = skipSpace(s, i)
+	if i >= len(s) {
+		return q, false
+	}
+	q.start = i
+	if s[i] == ';' {
+		i++
+	}
+	from, eq := i, -1
+scan:
+	for i < len(s) {
+		switch s[i] {
+		case ';':
+			break scan
+		case '=':
+			if eq < 0 {
+				eq = i
+			}
+		case '"':
+			if end := skipQuoted(s, i); end > 0 && eq >= 0 {
+				i = end
+				continue
+			}
+		}
+		i++
+	}
+	q.end = i
+	if eq < 0 {
+		q.name = trim(s[from:i])
+		return q, true
+	}
+	q.name, q.value = trim(s[from:eq]), trim(s[eq+1:i])
+	return q, true
+}
+
+func (p Params) find(name string) (q param, ok bool) {
+	for i := 0; ; i = q.end {
+		if q, ok = p.next(i); !ok || equalFold(q.name, name) {
+			return q, ok
+		}
+	}
+}
+
 // Get returns the value of the first parameter of that name, quotes kept, and whether the name is there at all.
-func (p Params) Get(name string) (value string, ok bool) { panic("stub") }
-func (p Params) Has(name string) bool                    { panic("stub") }
+func (p Params) Get(name string) (value string, ok bool) {
+	if p == "" {
+		return "", false
+	}
+	q, ok := p.find(name)
+	return q.value, ok
+}
+
+// Has reports whether the name is there, with or without a value.
+func (p Params) Has(name string) bool {
+	if p == "" {
+		return false
+	}
+	_, ok := p.find(name)
+	return ok
+}
 
 // All yields name and value ("" for a bare name) in order.
-func (p Params) All() iter.Seq2[string, string] { panic("stub") }
+func (p Params) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) { p.all(yield) }
+}
+
+func (p Params) all(yield func(string, string) bool) {
+	for i := 0; ; {
+		q, ok := p.next(i)
+		if !ok {
+			return
+		}
+		if q.name != "" && !yield(q.name, q.value) {
+			return
+		}
+		i = q.end
+	}
+}
 
 // With returns the list with the parameter replaced in place or appended; an empty value writes a bare name.
-func (p Params) With(name, value string) Params { panic("stub") }
-func (p Params) Without(name string) Params     { panic("stub") }
+func (p Params) With(name, value string) Params {
+	text := ";" + name
+	if value != "" {
+		text += "=" + value
+	}
+	q, ok := p.find(name)
+	if !ok {
+		return Params(strings.TrimRight(string(p), " \t\r\n") + text)
+	}
+	return p[:q.start] + Params(text) + p[q.end:]
+}
+
+// Without returns the list without every parameter of that name.
+func (p Params) Without(name string) Params {
+	for {
+		q, ok := p.find(name)
+		if !ok {
+			return p
+		}
+		p = p[:q.start] + p[q.end:]
+	}
+}

@@ -1,0 +1,115 @@
+package sip
+
+// Character classes of RFC 3261 §25.1. A line break inside a field value can only be a fold, so CR and LF count as white space there.
+
+const (
+	isToken    = 1 << iota // token
+	isHost                 // hostname, IPv4address, and the underscore that is seen in the field
+	isUserChar             // what the user part may hold without escape
+	isWord                 // what may stand in a Call-ID word, '@' included
+)
+
+var classes = makeClasses()
+
+func makeClasses() (t [256]uint8) {
+	for c := range 256 {
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
+			t[c] = isToken | isHost | isUserChar | isWord
+		}
+	}
+	mark := func(set string, class uint8) {
+		for i := range len(set) {
+			t[set[i]] |= class
+		}
+	}
+	mark("-.!%*_+`'~", isToken)
+	mark("-._", isHost)
+	mark("-_.!~*'()&=+$,;?/", isUserChar)
+	mark("-.!%*_+`'~()<>:\\\"/[]?{}@", isWord)
+	return t
+}
+
+func is(c byte, class uint8) bool { return classes[c]&class != 0 }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+func isDigit(c byte) bool { return c-'0' <= 9 }
+
+func lower(c byte) byte {
+	if c-'A' <= 'Z'-'A' {
+		return c | 0x20
+	}
+	return c
+}
+
+// trim removes white space and folds from both ends.
+func trim(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// skipSpace returns the index of the first byte from i on that is no white space.
+func skipSpace(s string, i int) int {
+	for i < len(s) && isSpace(s[i]) {
+		i++
+	}
+	return i
+}
+
+// skipQuoted returns the index behind the quoted string that opens at s[i], or -1 when it never ends.
+func skipQuoted(s string, i int) int {
+	for i++; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// equalFold compares ASCII without case. (strings.EqualFold would also equate the Kelvin sign with k.)
+func equalFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func allOf(s string, class uint8) bool {
+	for i := range len(s) {
+		if !is(s[i], class) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// number reads a string of digits alone, at most max.
+func number(s string, max uint64) (uint64, bool) {
+	n, end := digits(s, max)
+	return n, end == len(s) && end > 0
+}
+
+// digits reads the digits at the start of s; end is 0 when there are none or the value is over max.
+func digits(s string, max uint64) (n uint64, end int) {
+	for end < len(s) && isDigit(s[end]) {
+		n = n*10 + uint64(s[end]-'0')
+		if n > max {
+			return 0, 0
+		}
+		end++
+	}
+	return n, end
+}

@@ -1,0 +1,211 @@
+package sip
+
+// name checks a field name given by a caller. One that is no token would break the message, so such an edit is not made.
+func goodName(name string) bool { return len(name) < 1<<16 && allOf(name, isToken) }
+
+// Set leaves one field of that name: the first is replaced in place, others removed; appended (before the fields that
+// describe the body) when absent. Line breaks in value become spaces. A name that is no token is ignored, here and in all edits.
+func (h *Header) Set(name, value string) {
+	if !goodName(name) {
+		return
+	}
+	id := lookupName(name)
+	if i := h.find(id, name, 0); i >= 0 {
+		h.replace(i, h.make(id, name, value))
+		h.delFrom(id, name, i+1)
+	} else {
+		h.insert(h.endAt(), h.make(id, name, value))
+	}
+	h.fixLength(id)
+}
+
+func (h *Header) replace(i int, f field) { h.list()[i] = f }
+
+// endAt is where a new field goes: behind all others, but before those that describe the body.
+func (h *Header) endAt() int {
+	l := h.list()
+	i := len(l)
+	for i > 0 {
+		switch l[i-1].id {
+		case idContentLength, idContentType, idContentDisposition, idContentEncoding, idContentLanguage, idMIMEVersion:
+			i--
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+// Add appends a field after the last one of that name; when there is none, as Set does.
+func (h *Header) Add(name, value string) {
+	if !goodName(name) {
+		return
+	}
+	id := lookupName(name)
+	f := h.make(id, name, value)
+	at := -1
+	for i := h.find(id, name, 0); i >= 0; i = h.find(id, name, i+1) {
+		at = i + 1
+	}
+	if at < 0 {
+		at = h.endAt()
+	}
+	h.insert(at, f)
+	h.fixLength(id)
+}
+
+// Prepend inserts a field before the first one of that name (Via, Route, Record-Route, Path: new topmost value); with none, at
+// the place the RFC recommends: on top for Via, behind the Vias for fields a proxy reads (§7.3.1), else as Set does.
+func (h *Header) Prepend(name, value string) {
+	if !goodName(name) {
+		return
+	}
+	id := lookupName(name)
+	f := h.make(id, name, value)
+	h.insert(h.topAt(id, name), f)
+	h.fixLength(id)
+}
+
+func (h *Header) topAt(id fieldID, name string) int {
+	if i := h.find(id, name, 0); i >= 0 {
+		return i
+	}
+	switch id {
+	case idVia:
+		return 0
+	case idRoute, idRecordRoute, idProxyRequire, idMaxForwards, idPath, idServiceRoute:
+		return h.behindVias()
+	}
+	return h.endAt()
+}
+
+func (h *Header) behindVias() int {
+	at := 0
+	l := h.list()
+	for i := range l {
+		if l[i].id == idVia {
+			at = i + 1
+		}
+	}
+	return at
+}
+
+// Del removes every field of that name and reports whether there was one.
+func (h *Header) Del(name string) bool {
+	id := lookupName(name)
+	n := h.delFrom(id, name, 0)
+	h.fixLength(id)
+	return n > 0
+}
+
+func (h *Header) delFrom(id fieldID, name string, i int) (n int) {
+	for i = h.find(id, name, i); i >= 0; i = h.find(id, name, i) {
+		h.remove(i)
+		n++
+	}
+	return n
+}
+
+// PopFirst removes the first comma-separated value of the first field of that name, wherever the commas are, and returns it. The field goes when it was alone.
+func (h *Header) PopFirst(name string) (value string, ok bool) {
+	id := lookupName(name)
+	i := h.find(id, name, 0)
+	if i < 0 {
+		return "", false
+	}
+	value = h.pop(i)
+	h.fixLength(id)
+	return value, true
+}
+
+// pop takes the first value off field i.
+func (h *Header) pop(i int) string {
+	h.begin()
+	f := &h.list()[i]
+	all := h.value(f)
+	end := len(all)
+	if fieldLists[f.id] {
+		if c := commaAt(all); c >= 0 {
+			end = c
+		}
+	}
+	next := end
+	for next < len(all) && (all[next] == ',' || isSpace(all[next])) {
+		next++ // empty values go with the first
+	}
+	if next == len(all) {
+		h.remove(i)
+	} else {
+		h.replace(i, h.rewrite(f, f.val, f.val+uint32(next), ""))
+	}
+	return trim(all[:end])
+}
+
+// ReplaceFirst replaces the first comma-separated value and reports whether there was one.
+func (h *Header) ReplaceFirst(name, value string) bool {
+	id := lookupName(name)
+	i := h.find(id, name, 0)
+	if i < 0 {
+		return false
+	}
+	h.begin()
+	f := &h.list()[i]
+	all := h.value(f)
+	end := len(all)
+	if fieldLists[id] {
+		if c := commaAt(all); c >= 0 {
+			end = c
+		}
+	}
+	h.replace(i, h.rewrite(f, f.val, f.val+uint32(end), value))
+	h.fixLength(id)
+	return true
+}
+
+// DelFunc removes the comma-separated values (or whole fields of non-list headers) of that name for which f is true, and returns how many.
+func (h *Header) DelFunc(name string, f func(value string) bool) int {
+	id := lookupName(name)
+	n := 0
+	for i := h.find(id, name, 0); i >= 0; {
+		gone, empty := h.delValues(i, f)
+		n += gone
+		if empty && gone > 0 {
+			h.remove(i)
+			i--
+		}
+		i = h.find(id, name, i+1)
+	}
+	h.fixLength(id)
+	return n
+}
+
+// delValues removes values of field i; empty tells that none is left.
+func (h *Header) delValues(i int, f func(string) bool) (gone int, empty bool) {
+	h.begin()
+	fi := &h.list()[i]
+	all := h.value(fi)
+	if !fieldLists[fi.id] {
+		if f(all) {
+			return 1, true
+		}
+		return 0, false
+	}
+	kept := make([]byte, 0, len(all))
+	for v, rest := "", all; rest != ""; {
+		v, rest = cutComma(rest)
+		switch {
+		case v == "":
+		case f(v):
+			gone++
+		default:
+			if len(kept) > 0 {
+				kept = append(kept, ", "...)
+			}
+			kept = append(kept, v...)
+		}
+	}
+	if gone > 0 && len(kept) > 0 {
+		h.replace(i, h.rewrite(fi, fi.val, fi.valEnd, string(kept)))
+	}
+	return gone, len(kept) == 0
+}

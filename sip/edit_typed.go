@@ -1,0 +1,168 @@
+package sip
+
+import "strconv"
+
+// PushVia puts v on top. The message is about to be forwarded, so it also gets a Content-Length when it has none: the
+// next hop may be a stream (§16.6 step 8).
+func (h *Header) PushVia(v Via) {
+	f := h.open(idVia, "Via")
+	h.arena = v.AppendTo(h.arena)
+	f = h.shut(f)
+	at := h.first(idVia)
+	if at < 0 {
+		at = 0
+	}
+	h.insert(at, f)
+	h.needLength()
+}
+
+// PopVia removes the topmost Via value and reports whether there was one. Like PushVia it makes sure of a Content-Length.
+func (h *Header) PopVia() bool {
+	i := h.first(idVia)
+	if i < 0 {
+		return false
+	}
+	h.pop(i)
+	h.needLength()
+	return true
+}
+
+// SetViaReceived writes received and/or rport into the topmost Via (RFC 3261 §18.2.1, RFC 3581 §4); "" and 0 leave it alone.
+func (h *Header) SetViaReceived(received string, rport uint16) {
+	i := h.first(idVia)
+	if i < 0 || received == "" && rport == 0 {
+		return
+	}
+	h.begin()
+	f := &h.list()[i]
+	all := h.value(f)
+	one := len(all)
+	if c := commaAt(all); c >= 0 {
+		one = c
+	}
+	g := h.reopen(f)
+	h.appendReceived(all[:one], received, rport)
+	h.arena = append(h.arena, all[one:]...)
+	h.replace(i, h.shut(g))
+}
+
+// appendReceived copies one Via value with the parameters in place where they were, else behind the others.
+func (h *Header) appendReceived(v, received string, rport uint16) {
+	v = trim(v)
+	semi := 0
+	for semi < len(v) && v[semi] != ';' {
+		semi++
+	}
+	b := append(h.arena, v[:semi]...)
+	p := Params(v[semi:])
+	for i := 0; ; {
+		q, ok := p.next(i)
+		if !ok {
+			break
+		}
+		i = q.end
+		switch {
+		case rport != 0 && equalFold(q.name, "rport"):
+			b = appendRport(b, rport)
+			rport = 0
+		case received != "" && equalFold(q.name, "received"):
+			b = appendParam(b, ";received=", received)
+			received = ""
+		default:
+			b = append(b, p[q.start:q.end]...)
+		}
+	}
+	if received != "" {
+		b = appendParam(b, ";received=", received)
+	}
+	if rport != 0 {
+		b = appendRport(b, rport)
+	}
+	h.arena = b
+}
+
+func appendParam(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	return appendClean(b, value)
+}
+
+func appendRport(b []byte, rport uint16) []byte {
+	b = append(b, ";rport="...)
+	return strconv.AppendUint(b, uint64(rport), 10)
+}
+
+// SetMaxForwards writes the Max-Forwards field.
+func (h *Header) SetMaxForwards(n int) { h.setNumber(idMaxForwards, n) }
+
+// setNumber writes a field whose value is a number, once; a received field keeps its name as written and its place.
+func (h *Header) setNumber(id fieldID, n int) {
+	h.begin()
+	i := h.first(id)
+	var f field
+	if i >= 0 {
+		f = h.reopen(&h.list()[i])
+	} else {
+		f = h.open(id, fieldNames[id])
+	}
+	h.arena = strconv.AppendInt(h.arena, int64(n), 10)
+	f = h.shut(f)
+	switch {
+	case i >= 0:
+		h.replace(i, f)
+		h.delFrom(id, "", i+1)
+	case id == idContentLength:
+		h.insert(len(h.list()), f)
+	default:
+		h.insert(h.topAt(id, fieldNames[id]), f)
+	}
+}
+
+// SetToTag adds or replaces the tag of To.
+func (h *Header) SetToTag(tag string) {
+	i := h.first(idTo)
+	if i < 0 {
+		return
+	}
+	h.begin()
+	f := &h.list()[i]
+	v := h.value(f)
+	at := addrParamsAt(v)
+	q, ok := Params(v[at:]).find("tag")
+	if !ok {
+		q.start, q.end = len(v)-at, len(v)-at
+	}
+	at += int(f.val)
+	g := h.reopen(f)
+	h.arena = append(h.arena, h.piece(f.src, f.val, uint32(at+q.start))...)
+	h.arena = appendParam(h.arena, ";tag=", tag)
+	h.arena = append(h.arena, h.piece(f.src, uint32(at+q.end), f.valEnd)...)
+	h.replace(i, h.shut(g))
+}
+
+// SetBody replaces the body, Content-Type and Content-Length; an empty body removes Content-Type.
+func (h *Header) SetBody(contentType, body string) {
+	h.begin()
+	h.newBody = body
+	h.flags |= bodyNew
+	h.trailing = 0
+	if body == "" {
+		h.Del("Content-Type")
+	} else {
+		h.Set("Content-Type", contentType)
+	}
+	h.setNumber(idContentLength, len(body))
+}
+
+// needLength adds a Content-Length when there is none.
+func (h *Header) needLength() {
+	if h.first(idContentLength) < 0 {
+		h.setNumber(idContentLength, len(h.Body()))
+	}
+}
+
+// fixLength sets Content-Length right after an edit of a field with that id.
+func (h *Header) fixLength(id fieldID) {
+	if id == idContentLength {
+		h.setNumber(idContentLength, len(h.Body()))
+	}
+}

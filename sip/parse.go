@@ -1,0 +1,262 @@
+package sip
+
+import (
+	"strings"
+)
+
+// maxIndexed bounds the index that a message of many short lines can make grow; what is beyond is refused by Valid.
+const maxIndexed = 1024
+
+// Parse reads one datagram. It copies b once; nothing of b is kept. It is lenient: whatever has a start line that can be
+// told to be SIP gives a message, whose faults Valid names. err is a *ParseError (message nil) when there is nothing to answer to.
+// Bytes after Content-Length are not part of the message: Trailing reports them. Empty lines before the start line are skipped (§7.5).
+func Parse(b []byte) (Message, error) { return ParseString(string(b)) }
+
+// ParseString is Parse for text that is already a string; the message keeps it.
+func ParseString(s string) (Message, error) {
+	n := 0
+	for n < len(s) && (s[n] == '\r' || s[n] == '\n') {
+		n++
+	}
+	m, reason := parse(s[n:])
+	if reason != "" {
+		return nil, bad("start line", reason, n)
+	}
+	return m, nil
+}
+
+// ParseRequest is ParseString for requests; a response is an error.
+func ParseRequest(s string) (*Request, error) {
+	m, err := ParseString(s)
+	if err != nil {
+		return nil, err
+	}
+	if r, ok := m.(*Request); ok {
+		return r, nil
+	}
+	return nil, bad("start line", "not a request", 0)
+}
+
+// ParseResponse is ParseString for responses; a request is an error.
+func ParseResponse(s string) (*Response, error) {
+	m, err := ParseString(s)
+	if err != nil {
+		return nil, err
+	}
+	if r, ok := m.(*Response); ok {
+		return r, nil
+	}
+	return nil, bad("start line", "not a response", 0)
+}
+
+func parse(text string) (Message, string) {
+	if uint64(len(text)) > 1<<31 {
+		return nil, "message too long"
+	}
+	line, end := cutLine(text)
+	if len(line) > 4 && line[3] == '/' && equalFold(line[:4], "SIP/") {
+		code, reason, fault := statusLine(line)
+		if fault != "" {
+			return nil, fault
+		}
+		r := &Response{Code: code, Reason: reason}
+		r.index(text, end)
+		return r, ""
+	}
+	method, uri, fault := requestLine(line)
+	if fault != "" {
+		return nil, fault
+	}
+	r := &Request{Method: method}
+	if reason, at := r.URI.parse(uri); reason != "" {
+		r.URI = URI{}
+		r.uriErr = bad("URI", reason, at)
+	}
+	r.index(text, end)
+	return r, ""
+}
+
+// cutLine gives the first line without its end, and the index behind the end.
+func cutLine(s string) (line string, end int) {
+	i := strings.IndexByte(s, '\n')
+	if i < 0 {
+		return s, len(s)
+	}
+	if i > 0 && s[i-1] == '\r' {
+		return s[:i-1], i + 1
+	}
+	return s[:i], i + 1
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// requestLine splits Method SP Request-URI SP SIP-Version, by the first and the last blank: a URI with blanks in it
+// shall come out as a bad URI, not as a line that is not SIP.
+func requestLine(line string) (m Method, uri, fault string) {
+	line = strings.TrimRight(line, " \t")
+	first, last := strings.IndexByte(line, ' '), strings.LastIndexByte(line, ' ')
+	if first <= 0 || last+5 > len(line) || !equalFold(line[last+1:last+5], "SIP/") {
+		return "", "", "no SIP-Version at its end"
+	}
+	if !allOf(line[:first], isToken) {
+		return "", "", "method is no token"
+	}
+	if last > first {
+		uri = strings.Trim(line[first:last], " \t")
+	}
+	return knownMethod(line[:first]), uri, ""
+}
+
+// statusLine splits SIP-Version SP Status-Code SP Reason-Phrase; the last SP may be missing.
+func statusLine(line string) (code int, reason, fault string) {
+	i := strings.IndexByte(line, ' ')
+	if i < 0 {
+		return 0, "", "no Status-Code"
+	}
+	rest := line[i+1:]
+	n, end := digits(rest, 1<<31-1)
+	if end == 0 && rest != "" && isDigit(rest[0]) { // too large: the line is one of SIP all the same, for Valid to refuse
+		for n = 1<<31 - 1; end < len(rest) && isDigit(rest[end]); {
+			end++
+		}
+	}
+	if end == 0 || end < len(rest) && rest[end] != ' ' {
+		return 0, "", "Status-Code is no number"
+	}
+	if end < len(rest) {
+		reason = rest[end+1:]
+	}
+	return int(n), reason, ""
+}
+
+// index finds the header fields from offset i on, and the body.
+func (h *Header) index(text string, i int) {
+	h.text = text
+	h.start = span{0, uint32(i), inText}
+	length, lengths := -1, 0
+	for {
+		if i >= len(text) {
+			h.flags |= noTail
+			break
+		}
+		if c := text[i]; c == '\n' || c == '\r' && i+1 < len(text) && text[i+1] == '\n' {
+			break
+		}
+		if h.count == maxIndexed {
+			h.flags |= tooMany
+			i = h.rest(i)
+			continue
+		}
+		f := h.scanField(i)
+		i = int(f.end)
+		h.append(f)
+		if f.id == idContentLength {
+			lengths++
+			length = h.frame(h.value(&f), length, lengths)
+		}
+	}
+	h.endHeader(i, length)
+}
+
+// frame notes what is wrong with a Content-Length and gives the length to use, -1 for all there is.
+func (h *Header) frame(v string, length, nth int) int {
+	n, ok := number(v, 1<<31-1)
+	if !ok {
+		h.flags |= lenBad
+		return length
+	}
+	if nth > 1 && length != int(n) {
+		h.flags |= lenTwo
+		return length
+	}
+	return int(n)
+}
+
+// endHeader sets body and trailing bytes; i is the index of the empty line.
+func (h *Header) endHeader(i, length int) {
+	body := i
+	if body < len(h.text) && h.text[body] == '\r' {
+		body++
+	}
+	if body < len(h.text) {
+		body++
+	}
+	have := len(h.text) - body
+	if length > have {
+		h.flags |= lenShort
+	} else if length >= 0 {
+		h.trailing = have - length
+		h.text = h.text[:body+length]
+	}
+	h.tail = span{uint32(i), uint32(len(h.text)), inText}
+	h.bodyAt = uint32(body)
+}
+
+// rest puts all lines from i to the empty line into one bad field.
+func (h *Header) rest(i int) int {
+	end := i
+	for end < len(h.text) && h.text[end] != '\n' && !strings.HasPrefix(h.text[end:], "\r\n") {
+		_, n := cutLine(h.text[end:])
+		end += n
+	}
+	l := h.list()
+	last := &l[len(l)-1]
+	*last = field{start: last.start, val: last.start, valEnd: uint32(end), end: uint32(end), id: idBad}
+	return end
+}
+
+// scanField reads the field line at i with its folds (§7.3.1).
+func (h *Header) scanField(i int) field {
+	text := h.text
+	end := len(text)
+	for at := i; ; {
+		n := strings.IndexByte(text[at:], '\n')
+		if n < 0 {
+			break
+		}
+		at += n + 1
+		if at == len(text) || !isBlank(text[at]) {
+			end = at
+			break
+		}
+	}
+	f := field{start: uint32(i), end: uint32(end)}
+	colon := i
+	for colon < end && is(text[colon], isToken) {
+		colon++
+	}
+	nameEnd := colon
+	for colon < end && isBlank(text[colon]) {
+		colon++
+	}
+	val, valEnd := colon+1, end
+	if colon >= end || text[colon] != ':' || nameEnd == i || nameEnd-i > 1<<16-1 {
+		f.id = idBad
+		val, nameEnd = i, i
+	}
+	for val < valEnd && isSpace(text[val]) {
+		val++
+	}
+	for valEnd > val && isSpace(text[valEnd-1]) {
+		valEnd--
+	}
+	f.nameLen = uint16(nameEnd - i)
+	f.val, f.valEnd = uint32(val), uint32(valEnd)
+	if f.id != idBad {
+		f.id = lookupName(text[i:nameEnd])
+	}
+	return f
+}
+
+func (h *Header) append(f field) {
+	if h.more == nil && h.count < inlineFields {
+		h.inline[h.count] = f
+		h.count++
+		return
+	}
+	if h.more == nil {
+		h.more = append(make([]field, 0, 2*inlineFields), h.inline[:]...)
+	}
+	h.more = append(h.more, f)
+	h.count++
+}

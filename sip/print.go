@@ -1,0 +1,136 @@
+package sip
+
+import "strconv"
+
+// run collects pieces that lie side by side, so that untouched fields are copied in one go.
+type run struct {
+	h *Header
+	b []byte
+	s span
+}
+
+func (r *run) add(s span) {
+	if s.src == r.s.src && s.start == r.s.end {
+		r.s.end = s.end
+		return
+	}
+	r.flush()
+	r.s = s
+}
+
+func (r *run) flush() {
+	r.b = append(r.b, r.h.piece(r.s.src, r.s.start, r.s.end)...)
+}
+
+func (h *Header) appendTo(b []byte) []byte {
+	if h.flags&edited == 0 {
+		return append(b, h.text...)
+	}
+	r := run{h: h, b: b, s: h.start}
+	l := h.list()
+	for i := range l {
+		f := &l[i]
+		r.add(span{f.start, f.end, f.src})
+	}
+	if h.flags&bodyNew == 0 {
+		r.add(h.tail)
+		r.flush()
+		return r.b
+	}
+	r.flush()
+	r.b = append(r.b, "\r\n"...)
+	return append(r.b, h.newBody...)
+}
+
+func (h *Header) len() int {
+	if h.flags&edited == 0 {
+		return len(h.text)
+	}
+	n := h.start.len()
+	l := h.list()
+	for i := range l {
+		n += int(l[i].end - l[i].start)
+	}
+	if h.flags&bodyNew == 0 {
+		return n + h.tail.len()
+	}
+	return n + 2 + len(h.newBody)
+}
+
+func (s span) len() int { return int(s.end - s.start) }
+
+// startLine is the start line with its line end.
+func (h *Header) startLine() string { return h.piece(h.start.src, h.start.start, h.start.end) }
+
+// AppendTo appends the message as it goes on the wire, see Message.
+func (r *Request) AppendTo(b []byte) []byte {
+	if r.methodAsWritten() {
+		return r.appendTo(b)
+	}
+	b = append(b, r.Method...)
+	return r.appendBehind(b, r.startLine()[r.methodLen():])
+}
+
+// AppendTo appends the message as it goes on the wire, see Message.
+func (r *Response) AppendTo(b []byte) []byte {
+	if r.statusAsWritten() {
+		return r.appendTo(b)
+	}
+	b = appendStatusLine(b, r.Code, r.Reason)
+	return r.appendBehind(b, "")
+}
+
+// appendBehind appends line, the rest of a start line that is not the one indexed, and the message behind the start line.
+func (h *Header) appendBehind(b []byte, line string) []byte {
+	b = append(b, line...)
+	n := len(b)
+	b = h.appendTo(b)
+	return append(b[:n], b[n+h.start.len():]...)
+}
+
+// Len is the number of bytes AppendTo appends.
+func (r *Request) Len() int {
+	if r.methodAsWritten() {
+		return r.len()
+	}
+	return r.len() - r.methodLen() + len(r.Method)
+}
+
+// Len is the number of bytes AppendTo appends.
+func (r *Response) Len() int {
+	if r.statusAsWritten() {
+		return r.len()
+	}
+	return r.len() - r.start.len() + len(appendStatusLine(nil, r.Code, r.Reason))
+}
+
+func (r *Request) String() string  { return string(r.AppendTo(make([]byte, 0, r.Len()))) }
+func (r *Response) String() string { return string(r.AppendTo(make([]byte, 0, r.Len()))) }
+
+func (r *Request) methodLen() int {
+	line := r.startLine()
+	i := 0
+	for i < len(line) && line[i] != ' ' {
+		i++
+	}
+	return i
+}
+
+func (r *Request) methodAsWritten() bool {
+	line, n := r.startLine(), len(r.Method)
+	return len(line) > n && line[n] == ' ' && line[:n] == string(r.Method)
+}
+
+func (r *Response) statusAsWritten() bool {
+	line, _ := cutLine(r.startLine())
+	code, reason, fault := statusLine(line)
+	return fault == "" && code == r.Code && reason == r.Reason
+}
+
+func appendStatusLine(b []byte, code int, reason string) []byte {
+	b = append(b, "SIP/2.0 "...)
+	b = strconv.AppendInt(b, int64(code), 10)
+	b = append(b, ' ')
+	b = appendClean(b, reason)
+	return append(b, "\r\n"...)
+}

@@ -1,0 +1,69 @@
+package sip
+
+// NewResponse builds the response to r by RFC 3261 §8.2.6: Via, From, To, Call-ID, CSeq copied, Timestamp copied into a 100,
+// Content-Length 0. toTag is added to To when it has none, except in a 100. An empty reason gives the standard phrase.
+// Record-Route is copied for 101-299 answers to dialog-forming requests only by the caller's wish: see CopyRecordRoute.
+// The response shares r's text.
+func NewResponse(r *Request, code int, reason, toTag string) *Response {
+	if reason == "" {
+		reason = StatusText(code)
+	}
+	res := &Response{Code: code, Reason: reason, Cause: ErrLocal}
+	res.text = r.text
+	res.blank()
+	from := len(res.arena)
+	res.arena = appendStatusLine(res.arena, code, reason)
+	res.start = span{uint32(from), uint32(len(res.arena)), inArena}
+	l := r.list()
+	for i := range l {
+		switch l[i].id {
+		case idVia, idFrom, idTo, idCallID, idCSeq:
+			res.borrow(&r.Header, &l[i])
+		case idTimestamp:
+			if code == 100 {
+				res.borrow(&r.Header, &l[i])
+			}
+		}
+	}
+	if code != 100 && toTag != "" && res.ToTag() == "" {
+		res.SetToTag(toTag)
+	}
+	res.setNumber(idContentLength, 0)
+	return res
+}
+
+// borrow appends a field of q: by reference when it stands in the text both share, else as a copy.
+func (h *Header) borrow(q *Header, f *field) {
+	line := q.piece(f.src, f.start, f.end)
+	if f.src == inText && len(h.text) == len(q.text) && line[len(line)-1] == '\n' {
+		h.append(*f)
+		return
+	}
+	h.append(h.copyField(q, f))
+}
+
+// copyField copies a field of another message into the arena.
+func (h *Header) copyField(q *Header, f *field) field {
+	h.begin()
+	g := *f
+	g.src, g.start = inArena, uint32(len(h.arena))
+	line := q.piece(f.src, f.start, f.end)
+	h.arena = append(h.arena, line...)
+	if line[len(line)-1] != '\n' {
+		h.arena = append(h.arena, "\r\n"...)
+	}
+	g.val, g.valEnd, g.end = g.start+f.val-f.start, g.start+f.valEnd-f.start, uint32(len(h.arena))
+	return g
+}
+
+// CopyRecordRoute copies the Record-Route fields of q (§12.1.1), for UAS answers.
+func (r *Response) CopyRecordRoute(q *Request) {
+	at := r.behindVias()
+	l := q.list()
+	for i := range l {
+		if l[i].id == idRecordRoute {
+			r.insert(at, r.copyField(&q.Header, &l[i]))
+			at++
+		}
+	}
+}

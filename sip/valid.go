@@ -1,0 +1,241 @@
+package sip
+
+import "strconv"
+
+// A Fault says what is wrong with a message and how a server answers it.
+type Fault struct {
+	Code        int      // 400, 413, 414, 416, 420, 505, 513 ...
+	Reason      string   // names the fault: "Bad Request (two Call-ID fields)"
+	Field       string   // the header field at fault, "" for the start line or framing
+	Unsupported []string // option tags for a 420
+}
+
+func (f *Fault) Error() string { return strconv.Itoa(f.Code) + " " + f.Reason }
+
+// Limits bounds what is accepted; a zero field means the default written beside it.
+type Limits struct {
+	MessageBytes int // whole message; 65535
+	HeaderBytes  int // start line and header fields; 32768
+	Fields       int // header fields; 256, at most 1024
+	Vias         int // Via values; 70
+	URIBytes     int // Request-URI; 4096, beyond: 414
+}
+
+func (l Limits) filled() Limits {
+	def := func(p *int, d int) {
+		if *p <= 0 {
+			*p = d
+		}
+	}
+	def(&l.MessageBytes, 65535)
+	def(&l.HeaderBytes, 32768)
+	def(&l.Fields, 256)
+	def(&l.Vias, 70)
+	def(&l.URIBytes, 4096)
+	return l
+}
+
+func fault(code int, field, why string) *Fault {
+	return &Fault{Code: code, Field: field, Reason: StatusText(code) + " (" + why + ")"}
+}
+
+// Valid checks a request by RFC 3261: start line, framing, the fields every request needs, and those a proxy acts on.
+// What the meaning of fields calls for (416, 420, 482, 483) is left to who forwards.
+func (r *Request) Valid(l Limits) *Fault {
+	l = l.filled()
+	if f := r.validSize(&l); f != nil {
+		return f
+	}
+	if f := r.validStart(&l); f != nil {
+		return f
+	}
+	return r.validFields(&l, r.Method, true)
+}
+
+// Valid checks a response; one with a fault is dropped (§18.1.2, §8.1.3).
+func (r *Response) Valid(l Limits) *Fault {
+	l = l.filled()
+	if r.Code < 100 || r.Code > 699 {
+		return fault(400, "", "status code "+strconv.Itoa(r.Code))
+	}
+	if !equalFold(r.Version(), "SIP/2.0") {
+		return fault(505, "", r.Version())
+	}
+	if f := r.validSize(&l); f != nil {
+		return f
+	}
+	return r.validFields(&l, "", false)
+}
+
+func (h *Header) validSize(l *Limits) *Fault {
+	size := len(h.text)
+	if h.flags&edited != 0 {
+		size = h.len()
+	}
+	switch {
+	case size > l.MessageBytes || h.flags&tooLarge != 0:
+		return fault(513, "", "over "+strconv.Itoa(l.MessageBytes)+" bytes")
+	case size-len(h.Body()) > l.HeaderBytes:
+		return fault(513, "", "header over "+strconv.Itoa(l.HeaderBytes)+" bytes")
+	case h.count > l.Fields || h.flags&tooMany != 0:
+		return fault(513, "", "over "+strconv.Itoa(l.Fields)+" header fields")
+	}
+	return nil
+}
+
+func (r *Request) validStart(l *Limits) *Fault {
+	line, _ := cutLine(r.startLine())
+	version := lastWord(line)
+	if !equalFold(version, "SIP/2.0") {
+		return fault(505, "", version)
+	}
+	// one SP between the parts and none behind (§7.1): else the blanks, which a proxy must not pass on, hide in the line
+	n := len(line) - len(version) - r.methodLen() - 2
+	if n > l.URIBytes {
+		return fault(414, "", "over "+strconv.Itoa(l.URIBytes)+" bytes")
+	}
+	if r.uriErr != nil {
+		return fault(400, "", "Request-URI: "+r.uriErr.Reason)
+	}
+	if r.flags&edited == 0 && n != len(r.requestURI()) {
+		return fault(400, "", "white space in the start line")
+	}
+	if r.URI.Headers != "" {
+		return fault(400, "", "headers in the Request-URI")
+	}
+	return nil
+}
+
+// requestURI is the Request-URI as written.
+func (r *Request) requestURI() string {
+	line, _ := cutLine(r.startLine())
+	_, uri, _ := requestLine(line)
+	return uri
+}
+
+func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
+	switch {
+	case h.flags&lenBad != 0:
+		return fault(400, "Content-Length", "Content-Length is no number")
+	case h.flags&lenTwo != 0:
+		return fault(400, "Content-Length", "Content-Lengths differ")
+	case h.flags&lenShort != 0:
+		return fault(400, "Content-Length", "Content-Length larger than the message")
+	case h.flags&lenNone != 0:
+		return fault(400, "Content-Length", "no Content-Length on a stream")
+	}
+	var seen [idMaxForwards + 1]bool
+	vias := 0
+	fields := h.list()
+	for i := range fields {
+		f := &fields[i]
+		switch f.id {
+		case idBad:
+			return fault(400, "", "a line that is no header field")
+		case idVia:
+			n, why := checkVias(h.value(f))
+			if why != "" {
+				return fault(400, "Via", "Via: "+why)
+			}
+			vias += n
+		case idFrom, idTo, idCallID, idCSeq, idMaxForwards:
+			if seen[f.id] {
+				return fault(400, fieldNames[f.id], "two "+fieldNames[f.id]+" fields")
+			}
+			if why := checkSingle(f.id, h.value(f), m, request); why != "" {
+				return fault(400, fieldNames[f.id], fieldNames[f.id]+": "+why)
+			}
+		case idContact:
+			if why := checkContacts(h.value(f)); why != "" {
+				return fault(400, "Contact", "Contact: "+why)
+			}
+		}
+		if f.id <= idMaxForwards {
+			seen[f.id] = true
+		}
+	}
+	for id := idVia; id <= idCSeq; id++ {
+		if !seen[id] {
+			return fault(400, fieldNames[id], "no "+fieldNames[id])
+		}
+	}
+	if h.flags&noTail != 0 {
+		return fault(400, "", "no empty line behind the header fields")
+	}
+	if vias > l.Vias {
+		return fault(513, "Via", "over "+strconv.Itoa(l.Vias)+" Vias")
+	}
+	return nil
+}
+
+func checkVias(s string) (n int, why string) {
+	for {
+		c := commaAt(s)
+		one := s
+		if c >= 0 {
+			one = s[:c]
+		}
+		if _, why, _ = parseVia(one); why != "" {
+			return n, why
+		}
+		n++
+		if c < 0 {
+			return n, ""
+		}
+		s = s[c+1:]
+	}
+}
+
+func checkSingle(id fieldID, s string, m Method, request bool) string {
+	switch id {
+	case idFrom, idTo:
+		return checkAddr(s)
+	case idCallID:
+		if s == "" {
+			return "empty"
+		}
+		for i := range len(s) {
+			if isSpace(s[i]) {
+				return "white space"
+			}
+		}
+	case idCSeq:
+		_, method, why := parseCSeq(s)
+		if why == "" && request && method != m {
+			return "not the method of the request"
+		}
+		return why
+	case idMaxForwards:
+		if _, ok := number(s, 255); !ok && request {
+			return "no number from 0 to 255"
+		}
+	}
+	return ""
+}
+
+func checkAddr(s string) string {
+	p, why, _ := splitAddr(s)
+	if why != "" {
+		return why
+	}
+	var u URI
+	if why, _ = u.parse(s[p.uri:p.uriEnd]); why != "" {
+		return why
+	}
+	if _, ok := goodParams(s[p.params:p.end]); !ok {
+		return "bad parameter"
+	}
+	return ""
+}
+
+func checkContacts(s string) string {
+	for rest := s; rest != ""; {
+		if s, rest = cutComma(rest); s == "" || s == "*" {
+			continue
+		}
+		if why := checkAddr(s); why != "" {
+			return why
+		}
+	}
+	return ""
+}

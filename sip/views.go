@@ -1,0 +1,181 @@
+package sip
+
+import (
+	"iter"
+	"strings"
+)
+
+// raw gives the value of the first field with that id.
+func (h *Header) raw(id fieldID) (string, bool) {
+	i := h.first(id)
+	if i < 0 {
+		return "", false
+	}
+	return h.value(&h.list()[i]), true
+}
+
+// Via is the topmost Via value. Like all typed views it gives the zero value and ErrNoField when the field is absent, a *ParseError when it is malformed.
+func (h *Header) Via() (Via, error) {
+	s, ok := h.raw(idVia)
+	if !ok {
+		return Via{}, ErrNoField
+	}
+	for rest := s; rest != ""; {
+		if s, rest = cutComma(rest); s != "" {
+			return ParseVia(s)
+		}
+	}
+	return Via{}, bad("Via", "empty", 0)
+}
+
+// Vias yields every Via value, topmost first.
+func (h *Header) Vias() iter.Seq2[Via, error] {
+	return func(yield func(Via, error) bool) {
+		h.values("Via", true, func(s string) bool { return yield(ParseVia(s)) })
+	}
+}
+
+func (h *Header) nameAddr(id fieldID) (NameAddr, error) {
+	s, ok := h.raw(id)
+	if !ok {
+		return NameAddr{}, ErrNoField
+	}
+	return ParseNameAddr(s)
+}
+
+// From is the From field.
+func (h *Header) From() (NameAddr, error) { return h.nameAddr(idFrom) }
+
+// To is the To field.
+func (h *Header) To() (NameAddr, error) { return h.nameAddr(idTo) }
+
+// FromTag is the tag of From, "" when absent. It parses no URI.
+func (h *Header) FromTag() string { return h.tag(idFrom) }
+
+// ToTag is the tag of To, "" when absent. It parses no URI.
+func (h *Header) ToTag() string { return h.tag(idTo) }
+
+func (h *Header) tag(id fieldID) string {
+	s, _ := h.raw(id)
+	t, _ := Params(s[addrParamsAt(s):]).Get("tag")
+	return t
+}
+
+// addrParamsAt finds where the header parameters of a name-addr or addr-spec start.
+func addrParamsAt(s string) int {
+	if s != "" && s[0] == '"' {
+		if i := skipQuoted(s, 0); i > 0 {
+			return i + addrParamsAt(s[i:])
+		}
+	}
+	lt := strings.IndexByte(s, '<')
+	semi := strings.IndexByte(s, ';')
+	if lt >= 0 && (semi < 0 || lt < semi) {
+		gt := strings.IndexByte(s[lt:], '>')
+		if gt < 0 {
+			return len(s)
+		}
+		return lt + gt + 1
+	}
+	if semi < 0 {
+		return len(s)
+	}
+	return semi
+}
+
+// CallID is the Call-ID, "" when absent.
+func (h *Header) CallID() string { return h.get(idCallID) }
+
+// ContentType is the value of Content-Type, "" when absent.
+func (h *Header) ContentType() string { return h.get(idContentType) }
+
+// CSeq gives sequence number (less than 2^31, §8.1.1.5) and method.
+func (h *Header) CSeq() (seq uint32, m Method, err error) {
+	s, ok := h.raw(idCSeq)
+	if !ok {
+		return 0, "", ErrNoField
+	}
+	seq, m, reason := parseCSeq(s)
+	if reason != "" {
+		return 0, "", bad("CSeq", reason, 0)
+	}
+	return seq, m, nil
+}
+
+func parseCSeq(s string) (seq uint32, m Method, reason string) {
+	n, end := digits(s, 1<<31-1)
+	if end == 0 || end < len(s) && isDigit(s[end]) {
+		return 0, "", "number missing or not below 2^31"
+	}
+	i := skipSpace(s, end)
+	if i == end || !allOf(s[i:], isToken) {
+		return 0, "", "no method behind the number"
+	}
+	return uint32(n), knownMethod(s[i:]), ""
+}
+
+func (h *Header) number(id fieldID, max uint64) (uint64, error) {
+	s, ok := h.raw(id)
+	if !ok {
+		return 0, ErrNoField
+	}
+	n, ok := number(s, max)
+	if !ok {
+		return 0, bad(fieldNames[id], "no number or too large", 0)
+	}
+	return n, nil
+}
+
+// MaxForwards is 0 to 255 (§20.22).
+func (h *Header) MaxForwards() (n int, err error) {
+	u, err := h.number(idMaxForwards, 255)
+	return int(u), err
+}
+
+// Expires is the Expires field, in seconds.
+func (h *Header) Expires() (seconds uint32, err error) {
+	u, err := h.number(idExpires, 1<<32-1)
+	return uint32(u), err
+}
+
+// MinExpires is the Min-Expires field, in seconds.
+func (h *Header) MinExpires() (seconds uint32, err error) {
+	u, err := h.number(idMinExpires, 1<<32-1)
+	return uint32(u), err
+}
+
+// ContentLength is the Content-Length field as written, whatever the body's length is.
+func (h *Header) ContentLength() (n int, err error) {
+	u, err := h.number(idContentLength, 1<<31-1)
+	return int(u), err
+}
+
+// RetryAfter is the Retry-After field without comment and parameters, in seconds.
+func (h *Header) RetryAfter() (seconds uint32, err error) {
+	s, ok := h.raw(idRetryAfter)
+	if !ok {
+		return 0, ErrNoField
+	}
+	n, end := digits(s, 1<<32-1)
+	rest := trim(s[end:])
+	if end == 0 || rest != "" && rest[0] != '(' && rest[0] != ';' {
+		return 0, bad("Retry-After", "no number or too large", 0)
+	}
+	return uint32(n), nil
+}
+
+// Contacts yields every Contact value.
+func (h *Header) Contacts() iter.Seq2[NameAddr, error] { return h.NameAddrs("Contact") }
+
+// Routes yields every Route value, topmost first.
+func (h *Header) Routes() iter.Seq2[NameAddr, error] { return h.NameAddrs("Route") }
+
+// RecordRoutes yields every Record-Route value, topmost first.
+func (h *Header) RecordRoutes() iter.Seq2[NameAddr, error] { return h.NameAddrs("Record-Route") }
+
+// NameAddrs is Contacts for any field of that shape (Path, Service-Route, P-Asserted-Identity ...).
+func (h *Header) NameAddrs(name string) iter.Seq2[NameAddr, error] {
+	return func(yield func(NameAddr, error) bool) {
+		h.values(name, true, func(s string) bool { return yield(ParseNameAddr(s)) })
+	}
+}
