@@ -1,0 +1,164 @@
+package transaction
+
+import (
+	"hash/maphash"
+	"strings"
+	"unsafe"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// A serverKey is what requests match by (§17.2.3): branch and sent-by of the
+// topmost Via. The method is compared apart, since ACK and CANCEL look for another one.
+type serverKey struct {
+	branch, host string
+	port         uint16
+	old          *oldKey // set: the rules for RFC 2543 clients apply instead
+}
+
+// An oldKey is what requests of RFC 2543 clients match by. Their branch, if any,
+// is not unique.
+type oldKey struct {
+	via                    sip.Via
+	uri                    sip.URI
+	callID, fromTag, toTag string
+	replyTag               string // To tag of the final response
+	seq                    uint32
+}
+
+// hasBranch reports whether the branch is that of an RFC 3261 client. The bare
+// cookie is what some clients send in all requests; it tells nothing apart.
+func hasBranch(branch string) bool {
+	return len(branch) > len(sip.MagicCookie) && strings.HasPrefix(branch, sip.MagicCookie)
+}
+
+// sentByPort is the port of sent-by, the default when absent (§18.1.1).
+func sentByPort(v sip.Via) uint16 {
+	if v.Port != 0 {
+		return v.Port
+	}
+	if p, ok := transport.ParseProto(v.Transport); ok {
+		return p.DefaultPort()
+	}
+	return 5060
+}
+
+// serverHash is the hash of the key of req; branch is "" for an RFC 2543 client.
+func (l *Layer) serverHash(req *sip.Request, via sip.Via, branch string) uint64 {
+	if !hasBranch(branch) {
+		seq, _, _ := req.CSeq()
+		return l.dialogHash(req.CallID(), req.FromTag(), seq)
+	}
+	h := maphash.String(l.seed, branch)
+	for i := range len(via.Host) { // host names compare without case
+		h = (h ^ uint64(lower(via.Host[i]))) * 0x100000001b3
+	}
+	return mix(h, uint64(sentByPort(via)))
+}
+
+func (l *Layer) clientHash(branch string) uint64 { return maphash.String(l.seed, branch) }
+
+func mix(h, v uint64) uint64 {
+	h = (h ^ v) * 0x9e3779b97f4a7c15
+	return h ^ h>>32
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// matches reports whether req, which has this topmost Via and branch, has the key k, methods aside.
+func (k *serverKey) matches(req *sip.Request, via sip.Via, branch string) bool {
+	if k.old != nil {
+		return !hasBranch(branch) && k.old.matches(req, via)
+	}
+	return k.branch == branch && k.port == sentByPort(via) && strings.EqualFold(k.host, via.Host)
+}
+
+func (k *oldKey) matches(req *sip.Request, via sip.Via) bool {
+	seq, _, err := req.CSeq()
+	if err != nil || seq != k.seq || req.CallID() != k.callID || req.FromTag() != k.fromTag {
+		return false
+	}
+	switch req.Method {
+	case sip.ACK: // acknowledges what we sent
+		if req.ToTag() != k.replyTag {
+			return false
+		}
+	case sip.CANCEL: // some have the To tag of a provisional response
+	default:
+		if req.ToTag() != k.toTag {
+			return false
+		}
+	}
+	return sameVia(via, k.via) && req.URI.Equal(k.uri)
+}
+
+// sameVia compares what a client writes into its Via; received and rport are the transport's.
+func sameVia(a, b sip.Via) bool {
+	if !strings.EqualFold(a.Host, b.Host) || !strings.EqualFold(a.Transport, b.Transport) || sentByPort(a) != sentByPort(b) {
+		return false
+	}
+	for _, name := range [...]string{"branch", "maddr", "ttl"} {
+		x, inA := a.Params.Get(name)
+		y, inB := b.Params.Get(name)
+		if inA != inB || x != y {
+			return false
+		}
+	}
+	return true
+}
+
+// newServerKey makes the key of a request. Its strings may point into the text of the request: see own.
+func newServerKey(req *sip.Request, via sip.Via, branch string) serverKey {
+	if hasBranch(branch) {
+		return serverKey{branch: branch, host: via.Host, port: sentByPort(via)}
+	}
+	seq, _, _ := req.CSeq()
+	k := &oldKey{
+		callID:  strings.Clone(req.CallID()),
+		fromTag: strings.Clone(req.FromTag()),
+		toTag:   strings.Clone(req.ToTag()),
+		seq:     seq,
+	}
+	// Copies, so that a finished transaction does not hold the whole message.
+	k.uri, _ = sip.ParseURI(req.URI.String())
+	k.via, _ = sip.ParseVia(via.String())
+	return serverKey{old: k}
+}
+
+// size is the number of bytes own needs.
+func (k *serverKey) size() int { return len(k.branch) + len(k.host) }
+
+// own moves the text of the key to the end of b, which must have room for it, so that the request can be released.
+func (k *serverKey) own(b []byte) []byte {
+	at := len(b)
+	b = append(append(b, k.branch...), k.host...)
+	text := view(b[at:])
+	k.branch, k.host = text[:len(k.branch)], text[len(k.branch):]
+	return b
+}
+
+// view is b as a string; b must not be written again.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// methodName is m without holding the text it was cut from.
+func methodName(m sip.Method) sip.Method {
+	switch m {
+	case sip.INVITE:
+		return sip.INVITE
+	case sip.BYE:
+		return sip.BYE
+	case sip.CANCEL:
+		return sip.CANCEL
+	case sip.OPTIONS:
+		return sip.OPTIONS
+	case sip.REGISTER:
+		return sip.REGISTER
+	}
+	return sip.Method(strings.Clone(string(m)))
+}

@@ -1,0 +1,61 @@
+package transaction
+
+import (
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// A network is what this package wants of a transport.Layer and its flows; tests bring their own.
+type network interface {
+	send(f transport.Flow, m sip.Message, s transport.Sink) error
+	sendRaw(f transport.Flow, b []byte, s transport.Sink) error
+	forget(f transport.Flow, s transport.Sink)
+	reliable(f transport.Flow) bool
+	replyFlow(f transport.Flow, top sip.Via) transport.Flow
+	hold()
+	flush()
+}
+
+// realNetwork is a network of a transport.Layer, which is nil in a Layer that sends nothing.
+type realNetwork struct{ *transport.Layer }
+
+func (realNetwork) send(f transport.Flow, m sip.Message, s transport.Sink) error {
+	if f.IsZero() {
+		return transport.ErrNoAddress
+	}
+	return f.Send(m, s)
+}
+
+func (realNetwork) sendRaw(f transport.Flow, b []byte, s transport.Sink) error {
+	if f.IsZero() {
+		return transport.ErrNoAddress
+	}
+	return f.SendRaw(b, s)
+}
+
+func (realNetwork) forget(f transport.Flow, s transport.Sink) {
+	if !f.IsZero() {
+		f.Forget(s)
+	}
+}
+
+func (realNetwork) reliable(f transport.Flow) bool { return !f.IsZero() && f.Proto().Reliable() }
+
+func (n realNetwork) replyFlow(f transport.Flow, top sip.Via) transport.Flow {
+	if n.Layer == nil {
+		return f
+	}
+	return n.ReplyFlow(f, top)
+}
+
+func (n realNetwork) hold() {
+	if n.Layer != nil {
+		n.Hold()
+	}
+}
+
+func (n realNetwork) flush() {
+	if n.Layer != nil {
+		n.Flush()
+	}
+}

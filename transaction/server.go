@@ -1,0 +1,375 @@
+package transaction
+
+import (
+	"strings"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// A ServerUser is the TU of a server transaction. Methods run on the goroutine that caused them
+// without any lock of this package held, must not block, and may call back into the package.
+type ServerUser interface {
+	// Unsent: a response could not be delivered, as far as that can be known: ErrTimeout when no ACK came for the
+	// final response of an INVITE (Timer H; for a 2xx given to RespondReliably 64*T1), or an error
+	// wrapping ErrTransport. An error that Respond returned is not told again.
+	Unsent(s *Server, err error)
+}
+
+// A Server is a server transaction.
+type Server struct {
+	core
+	final   uint16
+	link    link[*Server]
+	key     serverKey
+	method  sip.Method
+	flow    transport.Flow
+	reply   transport.Flow
+	req     *sip.Request  // nil after the final response
+	last    *sip.Response // the last provisional one
+	kept    []byte        // the printed final, behind it the text of key
+	keptLen int
+	user    ServerUser // nil when there is nothing more to tell
+}
+
+func (t *Server) chain() *link[*Server] { return &t.link }
+
+// NewServer opens a server transaction. ErrExists: another goroutine was first, the request is a copy, which
+// is absorbed as MatchRequest does it; ErrLimit; ErrTerminated after Close; the error of a Via that cannot be read. u may be nil.
+func (l *Layer) NewServer(req *sip.Request, f transport.Flow, u ServerUser) (*Server, error) {
+	via, err := req.Via()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.reserve(&l.servers, l.maxServers); err != nil {
+		return nil, err
+	}
+	branch := via.Branch()
+	t := &Server{
+		key:    newServerKey(req, via, branch),
+		method: methodName(req.Method),
+		flow:   f,
+		reply:  l.net.replyFlow(f, via),
+		req:    req,
+		user:   u,
+	}
+	t.layer = l
+	t.link.hash = l.serverHash(req, via, branch)
+	t.m.reliable = l.net.reliable(t.reply)
+	t.start()
+
+	s := l.shard(t.link.hash)
+	s.Lock()
+	if other := s.server(t.link.hash, req, via, branch, t.method); other != nil {
+		w := other.copied(s)
+		s.Unlock()
+		l.servers.Add(-1)
+		w.do(other)
+		return nil, ErrExists
+	}
+	s.servers.insert(t)
+	s.count.servers++
+	s.Unlock()
+	return t, nil
+}
+
+// server finds the transaction of a request by §17.2.3; method is that of the transaction looked for.
+func (s *shard) server(hash uint64, req *sip.Request, via sip.Via, branch string, method sip.Method) *Server {
+	for t := s.servers.first(hash); t != nil; t = t.link.next {
+		if t.link.hash == hash && t.method == method && t.key.matches(req, via, branch) {
+			return t
+		}
+	}
+	return nil
+}
+
+// cancelled finds what a CANCEL is for: §9.2 takes any method but CANCEL and ACK.
+func (s *shard) cancelled(hash uint64, req *sip.Request, via sip.Via, branch string) *Server {
+	for t := s.servers.first(hash); t != nil; t = t.link.next {
+		if t.link.hash == hash && t.method != sip.CANCEL && t.key.matches(req, via, branch) {
+			return t
+		}
+	}
+	return nil
+}
+
+// MatchRequest looks a received request up (§17.2.3).
+//   - absorbed: a copy (answered from the transaction) or an ACK to a non-2xx: nothing more to do;
+//   - CANCEL: tx is the INVITE (or other) transaction it is for, nil when there is none; a copy of a CANCEL is absorbed;
+//   - ACK not absorbed: it acknowledges a 2xx (or nothing of ours): to the TU; tx is set when the 2xx is one that
+//     this layer sends until its ACK (RespondReliably), or the ACK has the branch of an INVITE answered with 2xx;
+//   - else a new request: the TU decides whether to call NewServer.
+func (l *Layer) MatchRequest(req *sip.Request, f transport.Flow) (tx *Server, absorbed bool) {
+	via, err := req.Via()
+	if err != nil {
+		return nil, false
+	}
+	branch := via.Branch()
+	hash := l.serverHash(req, via, branch)
+	if req.Method == sip.ACK {
+		return l.matchACK(req, via, branch, hash)
+	}
+	s := l.shard(hash)
+	s.Lock()
+	t := s.server(hash, req, via, branch, req.Method)
+	if t == nil {
+		if req.Method == sip.CANCEL {
+			tx = s.cancelled(hash, req, via, branch)
+		}
+		s.Unlock()
+		return tx, false
+	}
+	w := t.copied(s)
+	s.Unlock()
+	w.do(t)
+	return t, true
+}
+
+func (l *Layer) matchACK(req *sip.Request, via sip.Via, branch string, hash uint64) (*Server, bool) {
+	now := l.Now()
+	s := l.shard(hash)
+	s.Lock()
+	t := s.server(hash, req, via, branch, sip.INVITE)
+	if t != nil && t.m.state != accepted {
+		act := (*inviteServer)(&t.m).ack(now, &l.timers)
+		if t.m.state == confirmed {
+			t.user = nil // timer H has no more to tell
+		}
+		s.count.absorbed++
+		w := t.settle(s, now, act)
+		s.Unlock()
+		w.do(t)
+		return t, true
+	}
+	s.Unlock()
+	if w := l.waiting.acknowledge(l, req); w != nil {
+		return w, false
+	}
+	if t == nil {
+		s.Lock()
+		s.count.stray++
+		s.Unlock()
+	}
+	return t, false
+}
+
+// copied absorbs a copy of the request, under the lock.
+func (t *Server) copied(s *shard) serverWork {
+	s.count.absorbed++
+	act := t.request()
+	if t.last == nil && t.kept == nil {
+		act = 0 // nothing was sent yet
+	}
+	return t.settle(s, 0, act) // the deadline is what it was: now does not matter
+}
+
+// Respond sends a response by the machine's rules: any number of provisional ones, then one final (a 2xx to an INVITE may be
+// sent again and again while Accepted, RFC 6026). ErrTerminated when the state forbids it; an immediate failure to send is
+// returned, wrapping ErrTransport, and the transaction goes on. The layer takes res over.
+// After a final it keeps the printed response only where the RFC wants it resent, and releases the request.
+func (t *Server) Respond(res *sip.Response) error {
+	l := t.layer
+	now := l.Now()
+	s := l.shard(t.link.hash)
+	s.Lock()
+	act := t.respond(now, res.Code)
+	if act == 0 {
+		s.Unlock()
+		return ErrTerminated
+	}
+	t.keep(res)
+	w := t.settle(s, now, act)
+	w.res = res
+	s.Unlock()
+	return w.send(t)
+}
+
+// keep stores what a copy of the request will be answered with, and after a final releases the rest.
+func (t *Server) keep(res *sip.Response) {
+	if t.m.state == trying || t.m.state == proceeding {
+		t.last = res
+		return
+	}
+	if t.final != 0 {
+		return // a further 2xx
+	}
+	t.final = uint16(res.Code)
+	t.last, t.req = nil, nil
+	if t.key.old != nil {
+		t.key.old.replyTag = strings.Clone(res.ToTag())
+	}
+	switch t.m.state {
+	case accepted:
+		t.user = nil
+		t.key.own(make([]byte, 0, t.key.size()))
+	case completed:
+		t.keptLen = res.Len()
+		b := res.AppendTo(make([]byte, 0, t.keptLen+t.key.size()))
+		t.keptLen = len(b)
+		t.kept = t.key.own(b)
+		if t.method != sip.INVITE {
+			t.user = nil
+		}
+	}
+}
+
+// Request is the request, nil after the final response.
+func (t *Server) Request() *sip.Request {
+	s := t.layer.shard(t.link.hash)
+	s.Lock()
+	defer s.Unlock()
+	return t.req
+}
+
+// Flow is the flow the request came by.
+func (t *Server) Flow() transport.Flow { return t.flow }
+
+// Final is the final code sent, 0 before.
+func (t *Server) Final() int {
+	s := t.layer.shard(t.link.hash)
+	s.Lock()
+	defer s.Unlock()
+	return int(t.final)
+}
+
+// expired is the wheel's call.
+func (t *Server) expired(now Instant) {
+	s := t.layer.shard(t.link.hash)
+	s.Lock()
+	if !t.due(now) {
+		s.Unlock()
+		return
+	}
+	w := t.settle(s, now, t.timeout(now))
+	s.Unlock()
+	w.do(t)
+}
+
+// transportFailed is what the transport found out later.
+func (t *Server) transportFailed(err error) {
+	s := t.layer.shard(t.link.hash)
+	s.Lock()
+	act := t.transportError()
+	user := t.user
+	s.Unlock()
+	if act.has(actFail) && user != nil {
+		user.Unsent(t, transportError(err))
+	}
+}
+
+// A serverSink keeps SendFailed out of the methods of Server.
+type serverSink Server
+
+func (t *serverSink) SendFailed(err error) { (*Server)(t).transportFailed(err) }
+
+func (t *Server) forget() {
+	if t.m.reliable {
+		t.layer.net.forget(t.reply, (*serverSink)(t))
+	}
+}
+
+// ---- the machine, whichever it is
+
+func (t *Server) start() {
+	if t.method == sip.INVITE {
+		(*inviteServer)(&t.m).start()
+		return
+	}
+	(*nonInviteServer)(&t.m).start()
+}
+
+func (t *Server) request() action {
+	if t.method == sip.INVITE {
+		return (*inviteServer)(&t.m).request()
+	}
+	return (*nonInviteServer)(&t.m).request()
+}
+
+func (t *Server) respond(now Instant, code int) action {
+	if t.method == sip.INVITE {
+		return (*inviteServer)(&t.m).respond(now, code, &t.layer.timers)
+	}
+	return (*nonInviteServer)(&t.m).respond(now, code, &t.layer.timers)
+}
+
+func (t *Server) timeout(now Instant) action {
+	if t.method == sip.INVITE {
+		return (*inviteServer)(&t.m).timeout(now, &t.layer.timers)
+	}
+	return (*nonInviteServer)(&t.m).timeout(now, &t.layer.timers)
+}
+
+func (t *Server) transportError() action {
+	if t.method == sip.INVITE {
+		return (*inviteServer)(&t.m).transportError()
+	}
+	return (*nonInviteServer)(&t.m).transportError()
+}
+
+// ---- actions
+
+// serverWork is what remains to be done when the lock is given up.
+type serverWork struct {
+	act    action
+	res    *sip.Response // to send
+	raw    []byte        // or this
+	user   ServerUser
+	sink   bool // tell us when it breaks
+	forget bool
+}
+
+// settle brings everything in line with the machine's new state, under the lock.
+func (t *Server) settle(s *shard, now Instant, act action) serverWork {
+	w := serverWork{act: act, res: t.last, raw: t.kept[:t.keptLen], user: t.user}
+	if act.has(actResend) {
+		s.count.retransmitted++
+	}
+	if act.has(actTimeout) {
+		s.count.timedOut++
+	}
+	// On a connection the final response to an INVITE is the one thing whose
+	// loss the user hears of while the transaction lives.
+	if act.has(actSend) && t.m.reliable && t.m.state == completed {
+		w.sink, t.sink = true, true
+	}
+	if act.has(actEnd) {
+		s.servers.remove(t)
+		t.layer.servers.Add(-1)
+		t.user = nil
+		w.forget, t.sink = t.sink, false
+	}
+	t.rearm(t, now)
+	return w
+}
+
+// send sends the response.
+func (w *serverWork) send(t *Server) error {
+	var sink transport.Sink
+	if w.sink {
+		sink = (*serverSink)(t)
+	}
+	var err error
+	if len(w.raw) > 0 {
+		err = t.layer.net.sendRaw(t.reply, w.raw, sink)
+	} else {
+		err = t.layer.net.send(t.reply, w.res, sink)
+	}
+	if err != nil {
+		return transportError(err)
+	}
+	return nil
+}
+
+func (w *serverWork) do(t *Server) {
+	if w.forget {
+		t.forget()
+	}
+	if w.act.has(actResend) {
+		if err := w.send(t); err != nil && w.user != nil {
+			w.user.Unsent(t, err)
+		}
+	}
+	if w.act.has(actTimeout) && w.user != nil {
+		w.user.Unsent(t, ErrTimeout)
+	}
+}

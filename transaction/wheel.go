@@ -1,0 +1,293 @@
+package transaction
+
+import (
+	"math"
+	"math/bits"
+	"sync"
+	"time"
+)
+
+// slotTime is the resolution of the wheel.
+const slotTime = 20 * time.Millisecond
+
+// The wheel is hierarchical: 256 slots of 20 ms (5.12 s), then three levels of
+// 64 slots each 64 times as long as below (5.5 minutes, 5.8 hours, 15 days; what
+// is farther away waits in the last level and is looked at again).
+const (
+	nearBits  = 8
+	farBits   = 6
+	nearSlots = 1 << nearBits
+	farSlots  = 1 << farBits
+	farLevels = 3
+	allSlots  = nearSlots + farLevels*farSlots
+	horizon   = 1 << (nearBits + farLevels*farBits)
+
+	never = math.MaxInt64
+)
+
+// An expirer is told when its entry is due, without any lock held.
+type expirer interface {
+	expired(now Instant)
+}
+
+// An entry is a pending timer, embedded in what it serves.
+type entry struct {
+	next, prev *entry // ring of one slot
+	owner      expirer
+	tick       int64  // due at tick*slotTime
+	slot       uint16 // where it is, plus one; zero: not pending
+}
+
+// A wheel holds entries and tells them when they are due, never early and at
+// most one slot (and the delay of the scheduler) late. One runtime timer wakes it, armed for the
+// first occupied slot and moved only towards an earlier one: an entry that was
+// stopped costs at most a wake-up for nothing. Without entries nothing is armed.
+type wheel struct {
+	clock       func() Instant
+	hold, flush func() // around each wake-up's work
+
+	mu      sync.Mutex
+	slots   [allSlots]*entry // the first of each ring; its prev is the last
+	near    [nearSlots / 64]uint64
+	far     [farLevels]uint64
+	n       int
+	tick    int64 // all up to this one are done
+	armed   int64 // when the runtime timer fires; at most the first event
+	running bool
+	closed  bool
+	timer   *time.Timer
+}
+
+func (w *wheel) init(clock func() Instant, hold, flush func()) {
+	w.clock, w.hold, w.flush, w.armed = clock, hold, flush, never
+}
+
+// set arms e, or moves it, to be due at the deadline.
+func (w *wheel) set(e *entry, owner expirer, deadline, now Instant) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	if e.slot != 0 {
+		w.unlink(e)
+	}
+	// Nothing is pending before armed, so time may jump there: it keeps the
+	// distance small, and with it the level.
+	if t := int64(now) / int64(slotTime); t > w.tick && t < w.armed {
+		w.tick = t
+	}
+	e.owner = owner
+	e.tick = max((int64(deadline)+int64(slotTime)-1)/int64(slotTime), w.tick+1)
+	if at := w.place(e); at < w.armed && !w.running {
+		w.wake(at, now)
+	}
+}
+
+// stop disarms e. It does not wait for an expired call that has begun.
+func (w *wheel) stop(e *entry) {
+	w.mu.Lock()
+	if e.slot != 0 {
+		w.unlink(e)
+	}
+	w.mu.Unlock()
+}
+
+func (w *wheel) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	w.slots = [allSlots]*entry{}
+	w.near, w.far, w.n = [nearSlots / 64]uint64{}, [farLevels]uint64{}, 0
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// wake arms the runtime timer.
+func (w *wheel) wake(at int64, now Instant) {
+	w.armed = at
+	d := time.Duration(at*int64(slotTime) - int64(now))
+	if w.timer == nil {
+		w.timer = time.AfterFunc(d, w.run)
+		return
+	}
+	w.timer.Reset(d)
+}
+
+// run is the runtime timer's function: it tells all that are due.
+func (w *wheel) run() {
+	w.mu.Lock()
+	if w.running || w.closed {
+		w.mu.Unlock()
+		return
+	}
+	w.running = true
+	w.mu.Unlock()
+	w.hold()
+	w.mu.Lock()
+	for {
+		now := w.clock()
+		w.advance(now)
+		if next := w.next(); next == never || w.closed {
+			w.armed = never
+			break
+		} else if now = w.clock(); next > int64(now)/int64(slotTime) {
+			w.wake(next, now)
+			break
+		}
+	}
+	w.running = false
+	w.mu.Unlock()
+	w.flush()
+}
+
+// advance handles every event up to now. The lock is given up around each call.
+func (w *wheel) advance(now Instant) {
+	to := int64(now) / int64(slotTime)
+	for {
+		t := w.next()
+		if t > to {
+			w.tick = max(w.tick, to)
+			return
+		}
+		w.tick = t
+		w.cascade()
+		for e := w.slots[t%nearSlots]; e != nil; e = w.slots[t%nearSlots] {
+			w.unlink(e)
+			owner := e.owner
+			w.mu.Unlock()
+			owner.expired(now)
+			w.mu.Lock()
+		}
+	}
+}
+
+// cascade moves the entries of the far slots that begin at this tick nearer.
+func (w *wheel) cascade() {
+	for level := farLevels - 1; level >= 0; level-- {
+		shift := farShift(level)
+		if w.tick&(1<<shift-1) != 0 {
+			continue
+		}
+		i := farSlot(level, w.tick)
+		for e := w.slots[i]; e != nil; e = w.slots[i] {
+			w.unlink(e)
+			w.place(e)
+		}
+	}
+}
+
+func farShift(level int) uint { return nearBits + uint(level)*farBits }
+
+func farSlot(level int, tick int64) int {
+	return nearSlots + level*farSlots + int(tick>>farShift(level)%farSlots)
+}
+
+// place links e by its distance and returns the tick at which its slot must be handled.
+func (w *wheel) place(e *entry) (at int64) {
+	d := e.tick - w.tick
+	if d < nearSlots {
+		i := int(e.tick % nearSlots)
+		w.near[i/64] |= 1 << (i % 64)
+		w.link(e, i)
+		return e.tick
+	}
+	t := e.tick
+	if d >= horizon {
+		t = w.tick + horizon - 1
+	}
+	level := 0
+	for d >= 1<<farShift(level+1) && level < farLevels-1 {
+		level++
+	}
+	i := farSlot(level, t)
+	w.far[level] |= 1 << (i % farSlots)
+	w.link(e, i)
+	return t >> farShift(level) << farShift(level)
+}
+
+// link appends e to the ring of slot i, so that those of one slot expire in the order in which they were set.
+func (w *wheel) link(e *entry, i int) {
+	e.slot = uint16(i + 1)
+	w.n++
+	first := w.slots[i]
+	if first == nil {
+		e.next, e.prev = e, e
+		w.slots[i] = e
+		return
+	}
+	e.next, e.prev = first, first.prev
+	first.prev.next = e
+	first.prev = e
+}
+
+func (w *wheel) unlink(e *entry) {
+	i := int(e.slot - 1)
+	w.n--
+	if e.next == e {
+		w.slots[i] = nil
+		w.unmark(i)
+	} else {
+		e.prev.next, e.next.prev = e.next, e.prev
+		if w.slots[i] == e {
+			w.slots[i] = e.next
+		}
+	}
+	e.next, e.prev, e.slot = nil, nil, 0
+}
+
+func (w *wheel) unmark(i int) {
+	if i < nearSlots {
+		w.near[i/64] &^= 1 << (i % 64)
+		return
+	}
+	w.far[(i-nearSlots)/farSlots] &^= 1 << (i % farSlots)
+}
+
+// next is the tick of the first event: a near slot to expire or a far one to cascade.
+func (w *wheel) next() int64 {
+	if w.n == 0 {
+		return never
+	}
+	at := w.nextNear()
+	for level, marks := range w.far {
+		if marks == 0 {
+			continue
+		}
+		base := w.tick>>farShift(level) + 1
+		d := bits.TrailingZeros64(bits.RotateLeft64(marks, -int(base%farSlots)))
+		at = min(at, (base+int64(d))<<farShift(level))
+	}
+	return at
+}
+
+func (w *wheel) nextNear() int64 {
+	for t := w.tick + 1; t <= w.tick+nearSlots; {
+		i := int(t % nearSlots)
+		if m := w.near[i/64] >> (i % 64); m != 0 {
+			return t + int64(bits.TrailingZeros64(m))
+		}
+		t += int64(64 - i%64)
+	}
+	return never
+}
+
+// A Timer is an entry of the layer's wheel, embedded in what it serves. F runs
+// on the wheel's goroutine and must not block. Resolution: one slot (20 ms);
+// never early. The zero Timer with F set is ready; it must not be copied while pending.
+type Timer struct {
+	F func() // set once before the first Set
+	e entry
+}
+
+func (t *Timer) expired(Instant) { t.F() }
+
+// SetTimer arms t to run F after d, whether it is pending or not.
+func (l *Layer) SetTimer(t *Timer, d time.Duration) {
+	now := l.Now()
+	l.wheel.set(&t.e, t, now.add(d), now)
+}
+
+// StopTimer disarms t. It does not wait for an F that has begun.
+func (l *Layer) StopTimer(t *Timer) { l.wheel.stop(&t.e) }
