@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +32,20 @@ func (u *user) fail(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.errs = append(u.errs, err)
+}
+
+// responses are the codes it got.
+func (u *user) responses() []int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.codes)
+}
+
+// failures are the errors it was told.
+func (u *user) failures() []error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.errs)
 }
 
 func lines(l ...string) string { return strings.Join(l, "\r\n") + "\r\n" }
@@ -119,11 +134,11 @@ func TestClientInviteRefused(t *testing.T) {
 		require.Nil(t, c.Request())
 		require.True(t, l.MatchResponse(res, transport.Flow{}), "a copy")
 		require.Equal(t, []string{want}, n.take())
-		require.Equal(t, []int{486}, u.codes)
+		require.Equal(t, []int{486}, u.responses())
 
 		pass(33 * time.Second)
 		require.False(t, l.MatchResponse(res, transport.Flow{}), "timer D has fired")
-		require.Empty(t, u.errs)
+		require.Empty(t, u.failures())
 		require.Equal(t, Stats{ClientsTotal: 1, Retransmitted: 1, Absorbed: 1, Stray: 1}, l.Stats())
 	})
 }
@@ -136,9 +151,9 @@ func TestClientTimeout(t *testing.T) {
 			_, err := l.Request(request(t, method, "z9hG4bKc1"), transport.Flow{}, u)
 			require.NoError(t, err)
 			pass(31990 * time.Millisecond)
-			require.Empty(t, u.errs)
+			require.Empty(t, u.failures())
 			pass(40 * time.Millisecond)
-			require.Equal(t, []error{ErrTimeout}, u.errs)
+			require.Equal(t, []error{ErrTimeout}, u.failures())
 			sent := map[string]int{"INVITE": 7, "BYE": 11}[method]
 			require.Len(t, n.take(), sent)
 			require.Zero(t, l.Stats().Clients)
@@ -156,7 +171,7 @@ func TestClientManySuccesses(t *testing.T) {
 		for _, code := range []int{100, 180, 200, 200, 180, 486, 200} {
 			require.True(t, l.MatchResponse(reply(req, code), transport.Flow{}))
 		}
-		require.Equal(t, []int{100, 180, 200, 200, 200}, u.codes)
+		require.Equal(t, []int{100, 180, 200, 200, 200}, u.responses())
 		pass(33 * time.Second)
 		require.False(t, l.MatchResponse(reply(req, 200), transport.Flow{}), "timer M has fired")
 		require.Equal(t, []string{inviteLine}, first(n.take()))
@@ -190,11 +205,11 @@ func TestCancelWaitsForProvisional(t *testing.T) {
 		)}, n.take())
 		require.Equal(t, 2, l.Stats().Clients)
 		require.True(t, l.MatchResponse(reply(request(t, "CANCEL", "z9hG4bKc1"), 200), transport.Flow{}))
-		require.Equal(t, []int{180}, u.codes)
+		require.Equal(t, []int{180}, u.responses())
 		pass(31 * time.Second)
-		require.Empty(t, u.errs)
+		require.Empty(t, u.failures())
 		pass(2 * time.Second)
-		require.Equal(t, []error{ErrTimeout}, u.errs)
+		require.Equal(t, []error{ErrTimeout}, u.failures())
 		require.Zero(t, l.Stats().Clients)
 	})
 }
@@ -232,7 +247,7 @@ func TestAbandon(t *testing.T) {
 		c.Abandon()
 		require.True(t, l.MatchResponse(reply(req, 486), transport.Flow{}))
 		require.Equal(t, []string{inviteLine, ackLine}, first(n.take()))
-		require.Empty(t, u.codes)
+		require.Empty(t, u.responses())
 	})
 }
 
@@ -245,7 +260,7 @@ func TestSendFailure(t *testing.T) {
 			_, err := l.Request(request(t, "INVITE", "z9hG4bKc1"), transport.Flow{}, u)
 			require.ErrorIs(t, err, ErrTransport)
 			require.ErrorIs(t, err, cause)
-			require.Empty(t, u.errs)
+			require.Empty(t, u.failures())
 			require.Zero(t, l.Stats().Clients)
 
 			// Later: at a retransmission.
@@ -255,11 +270,11 @@ func TestSendFailure(t *testing.T) {
 			n.fail(cause)
 			pass(600 * time.Millisecond)
 			if stream {
-				require.Empty(t, u.errs)
+				require.Empty(t, u.failures())
 				return
 			}
-			require.Len(t, u.errs, 1)
-			require.ErrorIs(t, u.errs[0], cause)
+			require.Len(t, u.failures(), 1)
+			require.ErrorIs(t, u.failures()[0], cause)
 			require.Zero(t, l.Stats().Clients)
 		})
 	}
@@ -286,11 +301,11 @@ func TestBrokenConnection(t *testing.T) {
 				s.SendFailed(cause)
 			}
 			if tc.ended {
-				require.Len(t, u.errs, 1)
-				require.ErrorIs(t, u.errs[0], ErrTransport)
-				require.ErrorIs(t, u.errs[0], cause)
+				require.Len(t, u.failures(), 1)
+				require.ErrorIs(t, u.failures()[0], ErrTransport)
+				require.ErrorIs(t, u.failures()[0], cause)
 			} else {
-				require.Empty(t, u.errs)
+				require.Empty(t, u.failures())
 				require.True(t, l.MatchResponse(reply(req, 200), transport.Flow{}), "over another connection")
 			}
 			require.Empty(t, n.sinks, "forgotten")
@@ -307,11 +322,11 @@ func TestUnreachable(t *testing.T) {
 		require.NoError(t, err)
 		sent := n.take()[0]
 		l.Unreachable([]byte(sent[:70]), transport.Addr{}, transport.ErrUnreachable)
-		require.Empty(t, u.errs, "cut within the branch")
+		require.Empty(t, u.failures(), "cut within the branch")
 		l.Unreachable([]byte(sent[:130]), transport.Addr{}, transport.ErrUnreachable)
-		require.Len(t, u.errs, 1)
-		require.ErrorIs(t, u.errs[0], transport.ErrUnreachable)
-		require.ErrorIs(t, u.errs[0], ErrTransport)
+		require.Len(t, u.failures(), 1)
+		require.ErrorIs(t, u.failures()[0], transport.ErrUnreachable)
+		require.ErrorIs(t, u.failures()[0], ErrTransport)
 	})
 }
 
@@ -358,7 +373,7 @@ func TestServerInvite(t *testing.T) {
 		pass(2 * time.Second)
 		_, absorbed = l.MatchRequest(ack, transport.Flow{})
 		require.False(t, absorbed)
-		require.Empty(t, u.errs)
+		require.Empty(t, u.failures())
 		require.Zero(t, l.Stats().Servers)
 	})
 }
@@ -373,7 +388,7 @@ func TestServerInviteNoAck(t *testing.T) {
 		require.NoError(t, s.Respond(reply(req, 404)))
 		pass(33 * time.Second)
 		require.Len(t, n.take(), 11)
-		require.Equal(t, []error{ErrTimeout}, u.errs)
+		require.Equal(t, []error{ErrTimeout}, u.failures())
 		require.Zero(t, l.Stats().Servers)
 		require.EqualValues(t, 1, l.Stats().Timeouts)
 	})
@@ -444,7 +459,7 @@ func TestServerReliable(t *testing.T) {
 		for sink := range n.sinks {
 			sink.SendFailed(errors.New("reset"))
 		}
-		require.Len(t, u.errs, 1)
+		require.Len(t, u.failures(), 1)
 		require.Equal(t, 1, l.Stats().Servers, "RFC 6026: stays")
 		_, absorbed := l.MatchRequest(request(t, "ACK", "z9hG4bKs2"), transport.Flow{})
 		require.True(t, absorbed)
@@ -498,7 +513,7 @@ func TestRespondReliably(t *testing.T) {
 			require.False(t, absorbed)
 			pass(40 * time.Second)
 			require.Empty(t, n.take())
-			require.Empty(t, u.errs)
+			require.Empty(t, u.failures())
 
 			inv = request(t, "INVITE", "z9hG4bKs2")
 			s, err = l.NewServer(inv, transport.Flow{}, u)
@@ -506,7 +521,7 @@ func TestRespondReliably(t *testing.T) {
 			require.NoError(t, s.RespondReliably(reply(inv, 200)))
 			pass(33 * time.Second)
 			require.Len(t, n.take(), 11)
-			require.Equal(t, []error{ErrTimeout}, u.errs)
+			require.Equal(t, []error{ErrTimeout}, u.failures())
 		})
 	}
 }
