@@ -15,13 +15,19 @@ var (
 	ErrUnavailable = errors.New("registrar: store unavailable")
 	// ErrLocked: another process has the store's directory open.
 	ErrLocked = errors.New("registrar: store in use by another process")
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("registrar: store closed")
+	// ErrFull: the store holds as many addresses-of-record as its configuration allows.
+	ErrFull = errors.New("registrar: store full")
+	// ErrTooLarge: the bindings of one address-of-record take more than a store keeps (1 MiB packed).
+	ErrTooLarge = errors.New("registrar: too much for one address-of-record")
 )
 
 // A Binding is one contact of an address-of-record (RFC 3261 §10.3).
 type Binding struct {
 	Contact   sip.URI
-	Q         float32 // 0..1
-	Expires   time.Time
+	Q         float32   // 0..1
+	Expires   time.Time // to the nanosecond; zero and everything past: not stored
 	CallID    string
 	CSeq      uint32
 	Path      []string       // raw Path values, topmost first (RFC 3327)
@@ -46,12 +52,15 @@ type AOR string
 type Store interface {
 	// Update runs f on the unexpired bindings of aor and stores what it returns, atomically with respect to other Updates of that aor;
 	// f may run more than once (compare-and-set engines) and must not keep or modify its argument in place. An error of f aborts and is returned as it is; nothing is changed.
+	// What f returns is copied: nothing of it is kept. After ErrUnavailable or the end of ctx the change may have happened all the same.
 	Update(ctx context.Context, aor AOR, f func(old []Binding) ([]Binding, error)) error
 	// Lookup returns the unexpired bindings. The slice and what it refers to are read-only.
 	Lookup(ctx context.Context, aor AOR) ([]Binding, error)
 	// Scan yields every AOR with unexpired bindings, in no order; a snapshot is not promised.
 	Scan(ctx context.Context) iter.Seq2[AOR, []Binding]
 	// Watch calls f after each change until ctx ends: registered, refreshed, removed, expired. Engines that cannot see other nodes' changes tell their own.
+	// It returns when ctx ends (ctx.Err) or the store is closed (ErrClosed). Calls come one at a time, in order for each aor, after a bounded queue:
+	// a slow f loses events, which the engine counts, and never holds up an Update.
 	Watch(ctx context.Context, f func(Event)) error
 	Close() error
 }

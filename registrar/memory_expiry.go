@@ -1,0 +1,133 @@
+package registrar
+
+import (
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An expiry is the one runtime timer of a Memory.
+type expiry struct {
+	armed atomic.Int64 // the tick the timer is set to; never: not set; sweeping: it will be set
+	mu    sync.Mutex   // guards timer
+	timer *time.Timer
+	done  bool
+}
+
+const (
+	sweeping = math.MinInt64
+	// sweepStep bounds the wheel steps taken under one hold of a shard's lock: some 20 us.
+	sweepStep = 128
+	// longestNap bounds the error after the wall clock was set.
+	longestNap = time.Minute
+)
+
+func (x *expiry) init() { x.armed.Store(never) }
+
+func (x *expiry) stop() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.done = true
+	if x.timer != nil {
+		x.timer.Stop()
+	}
+}
+
+// arm sees to it that a sweep runs at the tick or before.
+func (m *Memory) arm(when int64) {
+	x := &m.expiry
+	if when >= x.armed.Load() {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || when >= x.armed.Load() {
+		return
+	}
+	x.armed.Store(when)
+	now := time.Now()
+	nap := longestNap
+	if s := when - now.Unix(); s < int64(longestNap/time.Second) {
+		nap = max(0, time.Unix(when, 0).Sub(now))
+	}
+	if x.timer == nil {
+		x.timer = time.AfterFunc(nap, m.sweep)
+	} else {
+		x.timer.Reset(nap)
+	}
+}
+
+// rest stops the timer of a store that has become empty. armed is reset first: an Update that put something in before
+// that is seen here by the count, one that comes later arms the timer itself.
+func (m *Memory) rest() {
+	m.expiry.armed.Store(never)
+	if m.aors.Load() != 0 {
+		m.rearm()
+		return
+	}
+	m.expiry.mu.Lock()
+	defer m.expiry.mu.Unlock()
+	if m.expiry.armed.Load() == never && m.expiry.timer != nil {
+		m.expiry.timer.Stop()
+	}
+}
+
+// sweep takes out what has expired, a few entries at a time so that no Update or Lookup waits long, and sets the timer again.
+func (m *Memory) sweep() {
+	m.expiry.armed.Store(sweeping)
+	for i := range m.shards {
+		for m.sweepShard(&m.shards[i]) {
+			runtime.Gosched()
+		}
+	}
+	m.expiry.armed.Store(never)
+	m.rearm()
+}
+
+// rearm sets the timer to the earliest slot of all shards; armed must have been reset before.
+func (m *Memory) rearm() {
+	when := int64(never)
+	for i := range m.shards {
+		sh := &m.shards[i]
+		sh.mu.Lock()
+		when = min(when, sh.wheel.next())
+		sh.mu.Unlock()
+	}
+	m.arm(when)
+}
+
+// sweepShard does a bounded piece of work and reports whether more may be left.
+func (m *Memory) sweepShard(sh *shard) (more bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := time.Now().UnixNano()
+	for range sweepStep {
+		e, more := sh.wheel.pop(now / tick)
+		if !more {
+			return false
+		}
+		if e != nil {
+			m.expire(sh, e, now)
+		}
+	}
+	return true
+}
+
+// expire takes the expired bindings out of an entry that has left the wheel.
+func (m *Memory) expire(sh *shard, e *entry, now int64) {
+	old := e.state
+	e.state = dropExpired(old, now)
+	if e.state == "" {
+		delete(sh.aors, e.aor)
+		m.aors.Add(-1)
+	} else {
+		first, _ := spanOf(e.state)
+		e.when = ticksAt(first)
+		sh.wheel.add(e)
+	}
+	if !same(old, e.state) {
+		m.hub.publish(change{e.aor, old, e.state, now}, m.EventQueue)
+	}
+}

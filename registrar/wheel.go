@@ -1,0 +1,144 @@
+package registrar
+
+import (
+	"math"
+	"math/bits"
+)
+
+// tick is the wheel's unit in nanoseconds. Bindings expire for Lookup to the
+// nanosecond; the wheel only frees their memory and tells Expired, at most one tick late.
+const tick = 1e9
+
+// ticksAt returns the first tick at or after the instant, in Unix nanoseconds.
+func ticksAt(ns int64) int64 {
+	if ns <= 0 {
+		return 0
+	}
+	return (ns-1)/tick + 1
+}
+
+const (
+	wheelBits   = 6
+	wheelSlots  = 1 << wheelBits
+	wheelLevels = 6 // 36 bits of seconds: every time that Unix nanoseconds can express
+	slotDue     = wheelLevels * wheelSlots
+	slotNone    = 0 // a free number: an entry lies in the slot of a digit greater than the clock's, so never in slot 0
+	never       = math.MaxInt64
+)
+
+// An entry is an address-of-record in a shard's table and in its wheel. 64 bytes.
+type entry struct {
+	aor        AOR
+	state      string
+	prev, next *entry
+	when       int64  // tick at which the first binding expires
+	slot       uint16 // level*wheelSlots+slot, slotDue or slotNone
+}
+
+// A wheel is a hierarchical timing wheel over whole ticks (G. Varghese, A. Lauck, 1987): level l has 64 slots of
+// 64^l ticks. Adding and removing cost the same for any time; an entry comes down one level each time the
+// slot it lies in is reached. All work is done an entry at a time, so its owner can stop anywhere. Not safe for concurrent use.
+type wheel struct {
+	now    int64               // every slot before it is empty
+	due    *entry              // met next
+	dueOf  uint16              // the slot that due was taken from: its entries still carry that number
+	used   [wheelLevels]uint64 // a bit a slot with entries
+	levels [wheelLevels]*[wheelSlots]*entry
+}
+
+// add files e under e.when.
+func (w *wheel) add(e *entry) {
+	if e.when <= w.now {
+		e.slot = slotDue
+		push(&w.due, e)
+		return
+	}
+	level := (bits.Len64(uint64(e.when^w.now)) - 1) / wheelBits
+	slot := int(e.when>>(level*wheelBits)) & (wheelSlots - 1)
+	if w.levels[level] == nil {
+		w.levels[level] = new([wheelSlots]*entry)
+	}
+	w.used[level] |= 1 << slot
+	e.slot = uint16(level*wheelSlots + slot)
+	push(&w.levels[level][slot], e)
+}
+
+func push(head **entry, e *entry) {
+	e.prev, e.next = nil, *head
+	if e.next != nil {
+		e.next.prev = e
+	}
+	*head = e
+}
+
+// remove takes e out, wherever it is.
+func (w *wheel) remove(e *entry) {
+	if e.slot == slotNone {
+		return
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	}
+	switch {
+	case e.prev != nil:
+		e.prev.next = e.next
+	case e.slot == slotDue || e.slot == w.dueOf:
+		w.due = e.next
+	default:
+		level, slot := e.slot/wheelSlots, e.slot%wheelSlots
+		w.levels[level][slot] = e.next
+		if e.next == nil {
+			w.used[level] &^= 1 << slot
+		}
+	}
+	e.prev, e.next, e.slot = nil, nil, slotNone
+}
+
+// pop takes one entry whose time has come by now out of the wheel; nil: none is left.
+// Each call takes at most one step (an entry, a slot); more is false when nothing is left to do by now.
+func (w *wheel) pop(now int64) (e *entry, more bool) {
+	if e := w.due; e != nil {
+		w.remove(e)
+		if e.when <= now {
+			return e, true
+		}
+		w.add(e)
+		return nil, true
+	}
+	w.dueOf = slotNone
+	level, slot, start := w.first()
+	if start > now {
+		w.now = max(w.now, now)
+		return nil, false
+	}
+	w.now = max(w.now, start)
+	w.due = w.levels[level][slot]
+	w.levels[level][slot] = nil
+	w.used[level] &^= 1 << slot
+	w.dueOf = uint16(level*wheelSlots + slot)
+	return nil, true
+}
+
+// first returns the first slot in use and the tick at which it begins; never when the wheel is empty.
+// Filing by the highest digit that differs from now makes every slot of a level later than those of the level below.
+func (w *wheel) first() (level, slot int, start int64) {
+	for level, used := range w.used {
+		if used == 0 {
+			continue
+		}
+		slot := bits.TrailingZeros64(used)
+		shift := level * wheelBits
+		start = w.now>>(shift+wheelBits)<<(shift+wheelBits) | int64(slot)<<shift
+		return level, slot, start
+	}
+	return 0, 0, never
+}
+
+// next returns the tick at which pop has something to do; never when the wheel is empty.
+func (w *wheel) next() int64 {
+	if w.due != nil {
+		return w.now
+	}
+	_, _, start := w.first()
+	return start
+}
