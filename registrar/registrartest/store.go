@@ -368,6 +368,7 @@ func testScanStops(t *testing.T, k *kit) {
 	}
 	require.Equal(t, 3, n)
 	ctx, cancel := context.WithCancel(k.ctx)
+	defer cancel()
 	n = 0
 	for range k.Scan(ctx) {
 		n++
