@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -183,9 +184,9 @@ func testBig(t *testing.T, k *kit) {
 func testTooBig(t *testing.T, k *kit) {
 	const aor = "toobig@kit.example"
 	k.put(t, aor, plain("before"))
-	huge := plain("huge")
+	huge, long := plain("huge"), strings.Repeat("p", 1000)
 	for range 2000 {
-		huge.Path = append(huge.Path, big().UserAgent[:1000])
+		huge.Path = append(huge.Path, long)
 	}
 	err := k.Update(k.ctx, aor, func([]registrar.Binding) ([]registrar.Binding, error) { return []registrar.Binding{huge}, nil })
 	require.ErrorIs(t, err, registrar.ErrTooLarge)
