@@ -1,0 +1,168 @@
+package rtprelay
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// notifyTag is what the relay gives back when the session of r times out: four words, blank-free each, quoted together once
+// more because the relay unquotes it.
+func notifyTag(r Ref) string {
+	s := url.QueryEscape(r.CallID) + " " + strconv.Itoa(r.Leg) + " " + url.QueryEscape(r.FromTag) + " " + url.QueryEscape(r.ToTag)
+	return strings.ReplaceAll(url.PathEscape(s), "+", "%2B")
+}
+
+// parseNotifyTag reads what came back.
+func parseNotifyTag(s string) (Ref, bool) {
+	w := strings.Split(s, " ")
+	if len(w) != 4 {
+		return Ref{}, false
+	}
+	var r Ref
+	var errs [4]error
+	r.CallID, errs[0] = url.QueryUnescape(w[0])
+	r.Leg, errs[1] = strconv.Atoi(w[1])
+	r.FromTag, errs[2] = url.QueryUnescape(w[2])
+	r.ToTag, errs[3] = url.QueryUnescape(w[3])
+	return r, errors.Join(errs[:]...) == nil && r.CallID != ""
+}
+
+// Notifications listens for the time-outs that RTPProxies report. One listener serves any number of them. Whoever can connect to the
+// socket can end calls: keep it on a UNIX socket or a private network.
+type Notifications struct {
+	Listen string // "unix:/path" or "tcp:host:port"
+
+	// OnTimeout is told which session ended, on the goroutine that reads the connection; it must not wait long. A call of several
+	// streams is told once for each. ToTag is empty when the offer had none.
+	OnTimeout func(Ref)
+
+	MaxConnections int // beyond: closed at once; 0: 64
+
+	mu       sync.Mutex
+	listener net.Listener
+	conns    map[net.Conn]struct{}
+	closed   bool
+	wg       sync.WaitGroup
+	odd      uint64
+}
+
+// Start opens the socket. The path of a UNIX socket is removed first if a socket stands there.
+func (n *Notifications) Start() error {
+	kind, where, _ := strings.Cut(n.Listen, ":")
+	if (kind != "unix" && kind != "tcp") || where == "" {
+		return fmt.Errorf("rtprelay: notification address %q: want unix: or tcp:", n.Listen)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed || n.listener != nil {
+		return errors.New("rtprelay: notifications started twice")
+	}
+	if kind == "unix" {
+		if st, err := os.Lstat(where); err == nil && st.Mode()&os.ModeSocket != 0 {
+			_ = os.Remove(where)
+		}
+	}
+	l, err := net.Listen(kind, where)
+	if err != nil {
+		return err
+	}
+	n.listener, n.conns = l, map[net.Conn]struct{}{}
+	n.wg.Add(1)
+	go n.accept(l)
+	return nil
+}
+
+// Addr is where it listens, nil before Start.
+func (n *Notifications) Addr() net.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.listener == nil {
+		return nil
+	}
+	return n.listener.Addr()
+}
+
+// Odd counts lines that were no notification of ours.
+func (n *Notifications) Odd() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.odd
+}
+
+// Close ends the listener and its connections and waits for OnTimeout to return.
+func (n *Notifications) Close() error {
+	n.mu.Lock()
+	n.closed = true
+	if n.listener != nil {
+		_ = n.listener.Close()
+	}
+	for c := range n.conns {
+		_ = c.Close()
+	}
+	n.mu.Unlock()
+	n.wg.Wait()
+	return nil
+}
+
+func (n *Notifications) accept(l net.Listener) {
+	defer n.wg.Done()
+	limit := n.MaxConnections
+	if limit <= 0 {
+		limit = 64
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if isTemporary(err) {
+				continue
+			}
+			return
+		}
+		n.mu.Lock()
+		if n.closed || len(n.conns) >= limit {
+			n.mu.Unlock()
+			_ = c.Close()
+			continue
+		}
+		n.conns[c] = struct{}{}
+		n.wg.Add(1)
+		n.mu.Unlock()
+		go n.serve(c)
+	}
+}
+
+func isTemporary(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+func (n *Notifications) serve(c net.Conn) {
+	defer n.wg.Done()
+	defer func() {
+		_ = c.Close()
+		n.mu.Lock()
+		delete(n.conns, c)
+		n.mu.Unlock()
+	}()
+	lines := bufio.NewScanner(c)
+	lines.Buffer(make([]byte, 0, 1024), maxCommand)
+	for lines.Scan() {
+		r, ok := parseNotifyTag(lines.Text())
+		if !ok {
+			n.mu.Lock()
+			n.odd++
+			n.mu.Unlock()
+			continue
+		}
+		if n.OnTimeout != nil {
+			n.OnTimeout(r)
+		}
+	}
+}
