@@ -30,7 +30,9 @@ func (h *Header) closeLines() {
 		return
 	}
 	f := &l[len(l)-1]
-	if !strings.HasSuffix(h.piece(f.src, f.start, f.end), "\n") {
+	if f.id == idBad && f.val == f.valEnd {
+		h.remove(len(l) - 1) // a lone CR would be printed as the empty line
+	} else if !strings.HasSuffix(h.piece(f.src, f.start, f.end), "\n") {
 		*f = h.rewrite(f, f.val, f.val, h.value(f))
 	}
 }

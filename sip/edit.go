@@ -209,3 +209,21 @@ func (h *Header) delValues(i int, f func(string) bool) (gone int, empty bool) {
 	}
 	return gone, len(kept) == 0
 }
+
+// PrependFunc is Prepend with a value that f appends to the bytes it is given, without a string in between.
+// f must only append, and keep nothing of the bytes.
+func (h *Header) PrependFunc(name string, f func(b []byte) []byte) {
+	if !goodName(name) {
+		return
+	}
+	id := lookupName(name)
+	g := h.open(id, name)
+	h.arena = f(h.arena)
+	for i, c := range h.arena[g.val:] {
+		if c == '\r' || c == '\n' {
+			h.arena[int(g.val)+i] = ' '
+		}
+	}
+	h.insert(h.topAt(id, name), h.shut(g))
+	h.fixLength(id)
+}

@@ -52,15 +52,16 @@ type span struct {
 type flags uint16
 
 const (
-	edited   flags = 1 << iota // print must go over the fields
-	bodyNew                    // newBody counts, not tail
-	noTail                     // no empty line behind the header fields
-	lenShort                   // Content-Length is larger than what followed
-	lenBad                     // Content-Length is no number
-	lenTwo                     // Content-Lengths differ
-	lenNone                    // a stream without Content-Length
-	tooLarge                   // a stream reader's limit was exceeded
-	tooMany                    // more than maxIndexed lines
+	edited      flags = 1 << iota // print must go over the fields
+	bodyNew                       // newBody counts, not tail
+	noTail                        // no empty line behind the header fields
+	lenShort                      // Content-Length is larger than what followed
+	lenBad                        // Content-Length is no number
+	lenTwo                        // Content-Lengths differ
+	lenNone                       // a stream without Content-Length
+	tooLarge                      // a stream reader's limit was exceeded
+	tooMany                       // more than maxIndexed lines
+	startFolded                   // a folded start line
 )
 
 // Head gives the header fields and body.

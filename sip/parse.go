@@ -132,6 +132,11 @@ func statusLine(line string) (code int, reason, fault string) {
 // index finds the header fields from offset i on, and the body.
 func (h *Header) index(text string, i int) {
 	h.text = text
+	for i < len(text) && isBlank(text[i]) { // a start line cannot be folded; such a line must not become the fold of another field
+		h.flags |= startFolded
+		_, n := cutLine(text[i:])
+		i += n
+	}
 	h.start = span{0, uint32(i), inText}
 	length, lengths := -1, 0
 	for {

@@ -4,6 +4,9 @@ import "strings"
 
 // Equal compares by RFC 3261 §19.1.4 (tel by RFC 3966 §4). URIs of other schemes are equal when the scheme is, without case, and the rest is byte for byte.
 func (u URI) Equal(v URI) bool {
+	if u == v {
+		return true // also when a parameter stands there twice, which §19.1.1 forbids and the rest gives no meaning
+	}
 	if !equalFold(u.Scheme, v.Scheme) {
 		return false
 	}

@@ -159,6 +159,9 @@ func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
 			return fault(400, fieldNames[id], "no "+fieldNames[id])
 		}
 	}
+	if h.flags&startFolded != 0 {
+		return fault(400, "", "folded start line")
+	}
 	if h.flags&noTail != 0 {
 		return fault(400, "", "no empty line behind the header fields")
 	}
