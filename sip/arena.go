@@ -30,10 +30,8 @@ func (h *Header) closeLines() {
 		return
 	}
 	f := &l[len(l)-1]
-	if f.id == idBad && f.val == f.valEnd {
-		h.remove(len(l) - 1) // a lone CR would be printed as the empty line
-	} else if !strings.HasSuffix(h.piece(f.src, f.start, f.end), "\n") {
-		*f = h.rewrite(f, f.val, f.val, h.value(f))
+	if !strings.HasSuffix(h.piece(f.src, f.start, f.end), "\n") {
+		*f = h.copyField(h, f)
 	}
 }
 
