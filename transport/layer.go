@@ -2,151 +2,312 @@ package transport
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipkit/sipkit/sip"
 )
 
-var (
-	// ErrNoAddress: the name has no usable address (also: no listener of that protocol or family).
-	ErrNoAddress = errors.New("transport: no address")
-	// ErrUnreachable: ICMP said so. ErrClosed: the layer or connection is closed. ErrQueueFull: the peer reads too slowly. ErrTooLarge: does not fit a datagram.
-	ErrUnreachable = errors.New("transport: unreachable")
-	ErrClosed      = errors.New("transport: closed")
-	ErrQueueFull   = errors.New("transport: send queue full")
-	ErrTooLarge    = errors.New("transport: message too large")
-)
+// A Layer owns the sockets of one server. Its methods are safe for concurrent use after Listen.
+type Layer struct {
+	cfg     Config
+	net     Net
+	log     *slog.Logger
+	stats   counters
+	watch   watchdog
+	base    time.Time // of the connections' idle clocks
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup // every goroutine but those that lost their reader
+	held    atomic.Int32   // goroutines inside a batch
 
-// A Handler receives what the transports read. Its methods run on the reading goroutine and must not block.
-type Handler interface {
-	// ServeMessage gets one message. For a request, received and rport of its topmost Via are filled in already (§18.2.1, RFC 3581).
-	ServeMessage(m sip.Message, f Flow)
-	// ServeUnreachable gets the (possibly cut) bytes of a datagram that ICMP says did not arrive.
-	ServeUnreachable(sent []byte, to Addr, err error)
-	// Stalled is called (on another goroutine) when a ServeMessage call has held its reader for Config.StallAfter and the reader was replaced.
-	Stalled()
+	// Fixed by Listen.
+	listeners []*listener
+	udp       []*udpSock
+	hosts     map[netip.Addr]string // addresses of this machine, and each as sent-by
+	subnets   []netip.Prefix
+	routes    routes
+	scratch   sync.Pool // *[]byte
+
+	conns    conns
+	resolver resolver
+
+	mu      sync.Mutex
+	started bool
+	closed  atomic.Bool
 }
 
-// A Packet is one message on the wire, for Tap. Data is valid during the call only.
-type Packet struct {
-	Time          time.Time
-	Out           bool
-	Local, Remote Addr
-	Data          []byte
+// New makes a layer. It opens nothing.
+func New(c Config) *Layer {
+	c = c.withDefaults()
+	l := &Layer{cfg: c, net: c.Net, log: c.Logger, base: time.Now()}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.watch = watchdog{l: l, after: c.StallAfter, base: l.base}
+	l.scratch.New = func() any { return new([]byte) }
+	l.conns.init(l)
+	l.resolver.init(l)
+	l.routes.init(l)
+	return l
 }
 
-// A Net makes sockets and asks the DNS. SystemNet is the real one.
-type Net interface {
-	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
-	Listen(ctx context.Context, network, address string) (net.Listener, error)
-	// Dial opens a connection; local is "" or the IP address to bind to.
-	Dial(ctx context.Context, network, local, address string) (net.Conn, error)
-	LookupNAPTR(ctx context.Context, name string) ([]NAPTR, time.Duration, error)
-	LookupSRV(ctx context.Context, name string) ([]SRV, time.Duration, error)
-	LookupIP(ctx context.Context, name string) ([]netip.Addr, time.Duration, error)
+func uitoa(n uint16) string { return strconv.Itoa(int(n)) }
+
+func (l *Layer) isClosed() bool { return l.closed.Load() }
+
+func (l *Layer) sockets() []*udpSock { return l.udp }
+
+// Listen opens every socket or none. It may be called once, before Start.
+func (l *Layer) Listen(ctx context.Context, specs ...string) error {
+	l.interfaces()
+	for _, spec := range specs {
+		if err := l.listen(ctx, spec); err != nil {
+			l.closeListeners()
+			l.listeners, l.udp = nil, nil
+			return fmt.Errorf("transport: listen %q: %w", spec, err)
+		}
+	}
+	return nil
 }
 
-type NAPTR struct {
-	Order, Preference           uint16
-	Flags, Service, Replacement string
+func (l *Layer) listen(ctx context.Context, spec string) error {
+	a, adv, err := ParseListen(spec)
+	if err != nil {
+		return err
+	}
+	ip := a.AddrPort.Addr()
+	ln := &listener{l: l, index: len(l.listeners), addr: a, wildcard: ip.IsUnspecified(), host: hostString(ip)}
+	switch a.Proto {
+	case UDP:
+		err = ln.listenUDP(ctx)
+	case TCP, TLS:
+		err = ln.listenStream(ctx)
+	default:
+		err = fmt.Errorf("%w: %s", ErrNotSupported, a.Proto)
+	}
+	if err != nil {
+		return err
+	}
+	if adv != "" {
+		ln.advHost, ln.advPort, _ = parseAdvertised(adv)
+		if ln.advPort == 0 {
+			ln.advPort = ln.addr.AddrPort.Port()
+		}
+	}
+	l.listeners = append(l.listeners, ln)
+	l.udp = append(l.udp, ln.socks...)
+	return nil
 }
-type SRV struct {
-	Priority, Weight uint16
-	Port             uint16
-	Target           string
+
+// bound notes the port the system chose.
+func (ln *listener) bound(a net.Addr) {
+	if got, ok := addrPortOf(a); ok {
+		ln.addr.AddrPort = netip.AddrPortFrom(ln.addr.AddrPort.Addr(), got.Port())
+	}
 }
 
-// Config: a zero field means the default written beside it.
-type Config struct {
-	Net              Net // SystemNet
-	Handler          Handler
-	TLS              *tls.Config // server and client side; nil: no TLS listeners, client with system roots
-	Limits           sip.Limits
-	Connections      int           // open connections; 10000; beyond: the longest idle one is closed, else refused
-	ConnectionsPerIP int           // 1000
-	QueueBytes       int           // unsent bytes per connection; 256 KiB
-	Idle             time.Duration // connection without traffic is closed; 3 min... see docs
-	DialTimeout      time.Duration // 5 s
-	HandshakeTimeout time.Duration // 5 s
-	RecvBuffer       int           // SO_RCVBUF asked for; 4 MiB
-	Readers          int           // UDP sockets per listen address (SO_REUSEPORT); 1
-	StallAfter       time.Duration // 0: no watchdog
-	Tap              func(Packet)
-	Logger           *slog.Logger
+func addrPortOf(a net.Addr) (netip.AddrPort, bool) {
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case nil:
+		return ap, false
+	case interface{ AddrPort() netip.AddrPort }:
+		ap = a.AddrPort()
+	default:
+		var err error
+		if ap, err = netip.ParseAddrPort(a.String()); err != nil {
+			return ap, false
+		}
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), ap.IsValid()
 }
 
-// A Layer owns the sockets of one server.
-type Layer struct{ stub int }
+func (l *Layer) closeListeners() {
+	for _, ln := range l.listeners {
+		ln.close()
+	}
+}
 
-func New(c Config) *Layer { panic("stub") }
-
-// ParseListen reads "udp:10.0.0.5:5060=203.0.113.5:5060" and "udp:0.0.0.0:5060".
-func ParseListen(spec string) (listen Addr, advertised string, err error) { panic("stub") }
-
-// Listen opens every socket or none.
-func (l *Layer) Listen(ctx context.Context, specs ...string) error { panic("stub") }
+func (ln *listener) close() {
+	for _, k := range ln.socks {
+		_ = k.pc.Close()
+	}
+	if ln.accept != nil {
+		_ = ln.accept.Close()
+	}
+}
 
 // Start begins reading.
-func (l *Layer) Start() { panic("stub") }
+func (l *Layer) Start() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.started || l.isClosed() {
+		return
+	}
+	l.started = true
+	for _, k := range l.udp {
+		l.running.Add(1)
+		go l.own(&k.guard)
+	}
+	for _, ln := range l.listeners {
+		if ln.accept != nil {
+			l.running.Add(1)
+			go ln.acceptLoop()
+		}
+	}
+}
 
-// Close closes sockets and connections, waits for the goroutines to end.
-func (l *Layer) Close() error { panic("stub") }
+// spawn runs f on a goroutine that Close waits for; false when the layer is closed.
+func (l *Layer) spawn(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isClosed() {
+		return false
+	}
+	l.running.Go(f)
+	return true
+}
 
-// Addrs are the bound addresses, ports filled in, in the order of Listen. Advertised are the sent-by strings beside them.
-func (l *Layer) Addrs() []Addr        { panic("stub") }
-func (l *Layer) Advertised() []string { panic("stub") }
+// Close closes sockets and connections, after what connections still have queued (for at most a second), and waits for
+// the goroutines to end. It must not be called from a Handler.
+func (l *Layer) Close() error {
+	l.mu.Lock()
+	first := l.closed.CompareAndSwap(false, true)
+	l.mu.Unlock()
+	if first {
+		l.flush()
+		l.cancel()
+		l.closeListeners()
+		l.conns.closeAll()
+		l.watch.close()
+	}
+	l.running.Wait()
+	return nil
+}
 
-// IsLocal reports whether host (literal, name compared without case to advertised names) and port are one of ours; port 0 means the default of proto; proto 0 any.
-func (l *Layer) IsLocal(host string, port uint16, p Proto) bool { panic("stub") }
+// Addrs are the bound addresses, ports filled in, in the order of Listen.
+func (l *Layer) Addrs() []Addr {
+	out := make([]Addr, len(l.listeners))
+	for i, ln := range l.listeners {
+		out[i] = ln.addr
+	}
+	return out
+}
+
+// Advertised are the sent-by strings beside Addrs, "host:port"; a wildcard listener without an advertised address gives
+// the wildcard address, what it writes into messages depends on the flow.
+func (l *Layer) Advertised() []string {
+	out := make([]string, len(l.listeners))
+	for i, ln := range l.listeners {
+		out[i] = ln.advertised()
+	}
+	return out
+}
+
+// Hold and Flush bracket work that sends much: UDP datagrams queue until the last Flush, or until a reader ends its
+// batch. Readers do it around each batch by themselves. They nest, may be used from any goroutine and are cheap.
+func (l *Layer) Hold() { l.held.Add(1) }
+
+// Flush ends what Hold began.
+func (l *Layer) Flush() {
+	if l.held.Add(-1) == 0 {
+		l.flush()
+	}
+}
+
+// release ends a reader's batch: what it caused leaves now, whoever else is in a batch.
+func (l *Layer) release() {
+	l.held.Add(-1)
+	l.flush()
+}
+
+func (l *Layer) flush() {
+	for _, k := range l.udp {
+		k.flush()
+	}
+}
 
 // FlowTo gives a flow to an address: the UDP socket fit for it, an open connection, or a new one whose dialling starts with the first Send and is shared by all
 // who ask meanwhile. from prefers the listener of that flow's local side when it fits (zero: any). It never blocks.
-func (l *Layer) FlowTo(to Addr, from Flow) (Flow, error) { panic("stub") }
-
-// FindFlow finds the existing flow of a stored (local, remote) pair; false when the connection is gone or local is not one of ours.
-func (l *Layer) FindFlow(local, remote Addr) (Flow, bool) { panic("stub") }
-
-// ReplyFlow is the flow on which answers to a request received on f leave, by §18.2.2 and RFC 3581: computed once per transaction.
-func (l *Layer) ReplyFlow(f Flow, top sip.Via) Flow { panic("stub") }
-
-// ViaFlow is the flow for a response whose topmost Via (after ours was removed) is v, when the flow of its request is not known: stateless forwarding.
-func (l *Layer) ViaFlow(v sip.Via, from Flow) (Flow, error) { panic("stub") }
-
-// Hold and Flush bracket work that sends much: UDP datagrams queue until the last Flush. Readers do it around each batch by themselves. They nest and are cheap.
-func (l *Layer) Hold()  { panic("stub") }
-func (l *Layer) Flush() { panic("stub") }
-
-// A Query asks where to send (RFC 3263).
-type Query struct {
-	Host   string
-	Port   uint16 // 0: absent
-	Proto  Proto  // 0: not given by the URI
-	Secure bool   // sips
+// Errors: ErrNoAddress when no UDP listener fits, ErrNotSupported, ErrTooMany, ErrClosed.
+func (l *Layer) FlowTo(to Addr, from Flow) (Flow, error) {
+	if l.isClosed() {
+		return Flow{}, ErrClosed
+	}
+	to.AddrPort = netip.AddrPortFrom(to.AddrPort.Addr().Unmap(), to.AddrPort.Port())
+	if !to.AddrPort.IsValid() || to.AddrPort.Port() == 0 {
+		return Flow{}, ErrNoAddress
+	}
+	if to.Proto != UDP {
+		return l.conns.flowTo(to, from)
+	}
+	ip := to.AddrPort.Addr()
+	ln := l.pick(UDP, ip, from)
+	if ln == nil {
+		return Flow{}, ErrNoAddress
+	}
+	return Flow{link: ln.sock(from), remote: to.AddrPort, local: l.source(ln, ip, from)}, nil
 }
 
-// QueryFor reads host, port, transport, maddr and scheme of a URI.
-func QueryFor(u sip.URI) Query { panic("stub") }
-
-// Resolve gives the addresses to try in order, targets that lately failed last. It may wait for DNS; ErrNoAddress when there are none.
-func (l *Layer) Resolve(ctx context.Context, q Query) ([]Addr, error) { panic("stub") }
-
-// ResolveNow is Resolve for what needs no waiting: literals and cached names. ok is false when Resolve is needed. dst is reused.
-func (l *Layer) ResolveNow(dst []Addr, q Query) (addrs []Addr, ok bool) { panic("stub") }
-
-// Report tells the health table how a target did; failed ones are tried last for 30 s.
-func (l *Layer) Report(a Addr, ok bool) { panic("stub") }
-
-// Stats are counters since New; see the fields.
-type Stats struct {
-	Received, Sent                                                                      uint64 // messages
-	Malformed, TooLarge, Trailing, Keepalives                                           uint64
-	ConnsOpen, ConnsRefused, DialFailed, HandshakeFailed, QueueFull, SendFailed, Stalls uint64
-	KernelDrops                                                                         uint64
+// sock prefers the very socket of from, so that one of several readers keeps a call.
+func (ln *listener) sock(from Flow) *udpSock {
+	if k, ok := from.link.(*udpSock); ok && k.ln == ln {
+		return k
+	}
+	return ln.socks[0]
 }
 
-func (l *Layer) Stats() Stats { panic("stub") }
+// FindFlow finds the existing flow of a stored (local, remote) pair, as Flow.Local and Flow.Remote gave them; false when
+// the connection is gone or local is not one of ours. A zero local means any.
+func (l *Layer) FindFlow(local, remote Addr) (Flow, bool) {
+	if l.isClosed() || !remote.AddrPort.IsValid() {
+		return Flow{}, false
+	}
+	if remote.Proto != UDP {
+		c := l.conns.find(local, remote)
+		if c == nil {
+			return Flow{}, false
+		}
+		return Flow{link: c}, true
+	}
+	if local.IsZero() {
+		f, err := l.FlowTo(remote, Flow{})
+		return f, err == nil
+	}
+	for _, ln := range l.listeners {
+		if ln.addr.Proto != UDP || ln.addr.AddrPort.Port() != local.AddrPort.Port() || !ln.covers(local.AddrPort.Addr()) {
+			continue
+		}
+		f := Flow{link: ln.socks[0], remote: remote.AddrPort}
+		if ln.wildcard {
+			f.local = local.AddrPort.Addr()
+		}
+		return f, true
+	}
+	return Flow{}, false
+}
+
+// tap reports a message to Config.Tap.
+func (l *Layer) tap(f Flow, out bool, data []byte) {
+	l.cfg.Tap(Packet{Time: time.Now(), Out: out, Local: f.Local(), Remote: f.Remote(), Data: data})
+}
+
+// message counts and adjusts a message that was read, and hands it up. It reports whether the reader still owns its socket.
+func (t *turn) message(m sip.Message, f Flow, raw []byte, src *sources) bool {
+	l := t.l
+	l.stats.received.Add(1)
+	if l.cfg.Tap != nil {
+		l.tap(f, false, raw)
+	}
+	if q, ok := m.(*sip.Request); ok {
+		markSource(q, f.Remote().AddrPort, src)
+	}
+	t.enter()
+	l.cfg.Handler.ServeMessage(m, f)
+	return t.leave()
+}

@@ -1,0 +1,217 @@
+package transport
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// minIdle: a connection with younger traffic is not closed to make room for another.
+const minIdle = 5 * time.Second
+
+// conns is the table of connections, by protocol and remote address. Names count for TLS only, where they were verified.
+type conns struct {
+	l     *Layer
+	mu    sync.Mutex
+	byKey map[Addr]*conn // further connections with the same key hang on conn.next
+	total int
+	perIP map[netip.Addr]int // accepted
+}
+
+func (t *conns) init(l *Layer) {
+	t.l = l
+	t.byKey = make(map[Addr]*conn)
+	t.perIP = make(map[netip.Addr]int)
+}
+
+func connKey(a Addr) Addr {
+	if !a.Proto.Secure() {
+		a.Name = ""
+	}
+	return a
+}
+
+// admit adds c to the table, closing the longest idle one when a limit is reached; false when there is none.
+func (t *conns) admit(c *conn) bool {
+	t.mu.Lock()
+	ok := t.makeRoom(c)
+	if ok {
+		t.add(c)
+	}
+	t.mu.Unlock()
+	return ok
+}
+
+func (t *conns) add(c *conn) {
+	k := connKey(c.remote)
+	c.next = t.byKey[k]
+	t.byKey[k] = c
+	t.total++
+	t.l.stats.connsOpen.Add(1)
+	if c.inbound {
+		t.perIP[k.AddrPort.Addr()]++
+	}
+}
+
+func (t *conns) makeRoom(c *conn) bool {
+	ip := c.remote.AddrPort.Addr()
+	if c.inbound && t.perIP[ip] >= t.l.cfg.ConnectionsPerIP {
+		return t.evict(func(o *conn) bool { return o.inbound && o.remote.AddrPort.Addr() == ip })
+	}
+	if t.total >= t.l.cfg.Connections {
+		return t.evict(func(*conn) bool { return true })
+	}
+	return true
+}
+
+func (t *conns) evict(among func(*conn) bool) bool {
+	var oldest *conn
+	for _, c := range t.byKey {
+		for ; c != nil; c = c.next {
+			if among(c) && (oldest == nil || c.used.Load() < oldest.used.Load()) {
+				oldest = c
+			}
+		}
+	}
+	if oldest == nil || oldest.idle() < minIdle {
+		return false
+	}
+	t.l.stats.connsEvicted.Add(1)
+	t.drop(oldest)
+	t.l.spawn(func() { oldest.fail(ErrIdle) })
+	return true
+}
+
+func (t *conns) remove(c *conn) {
+	t.mu.Lock()
+	t.drop(c)
+	t.mu.Unlock()
+}
+
+// drop takes c out of the table; nothing when it is not there.
+func (t *conns) drop(c *conn) {
+	k := connKey(c.remote)
+	head := t.byKey[k]
+	switch {
+	case head == c && c.next == nil:
+		delete(t.byKey, k)
+	case head == c:
+		t.byKey[k] = c.next
+	default:
+		for head != nil && head.next != c {
+			head = head.next
+		}
+		if head == nil {
+			return
+		}
+		head.next = c.next
+	}
+	c.next = nil
+	t.total--
+	t.l.stats.connsOpen.Add(-1)
+	if c.inbound {
+		ip := k.AddrPort.Addr()
+		if t.perIP[ip]--; t.perIP[ip] == 0 {
+			delete(t.perIP, ip)
+		}
+	}
+}
+
+// find gives the living connection to remote; a zero local means any.
+func (t *conns) find(local, remote Addr) *conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for c := t.byKey[connKey(remote)]; c != nil; c = c.next {
+		if (local.IsZero() || local.AddrPort == c.local) && c.alive() {
+			return c
+		}
+	}
+	return nil
+}
+
+// flowTo gives the open connection to an address, or a new one that the first Send will dial.
+func (t *conns) flowTo(to Addr, from Flow) (Flow, error) {
+	st := stackOf(to.Proto)
+	if st == nil {
+		return Flow{}, ErrNotSupported
+	}
+	if c, ok := from.link.(*conn); ok && connKey(c.remote) == connKey(to) && c.alive() {
+		return c.flow(), nil
+	}
+	if c := t.find(Addr{}, to); c != nil {
+		return c.flow(), nil
+	}
+	c := t.l.outbound(to, st, from)
+	t.mu.Lock()
+	for o := t.byKey[connKey(to)]; o != nil; o = o.next {
+		if o.alive() { // somebody was faster
+			t.mu.Unlock()
+			return o.flow(), nil
+		}
+	}
+	ok := t.makeRoom(c)
+	if ok {
+		t.add(c)
+	}
+	t.mu.Unlock()
+	if !ok {
+		t.l.stats.connsRefused.Add(1)
+		return Flow{}, ErrTooMany
+	}
+	c.reapUnused()
+	return c.flow(), nil
+}
+
+// outbound makes a connection that is not dialled yet.
+func (l *Layer) outbound(to Addr, st stack, from Flow) *conn {
+	c := &conn{l: l, stack: st, remote: to}
+	c.touch()
+	ip := to.AddrPort.Addr()
+	c.ln = l.pick(to.Proto, ip, from)
+	if c.ln == nil {
+		c.ln = l.pick(0, ip, from) // dialled without listening: under the address of another listener
+	}
+	if c.ln == nil {
+		c.local = netip.AddrPortFrom(l.routes.source(ip), 0)
+		return c
+	}
+	c.local = c.ln.addr.AddrPort
+	if c.ln.wildcard {
+		c.local = netip.AddrPortFrom(l.source(c.ln, ip, from), c.local.Port())
+	}
+	if a := c.local.Addr(); a.IsValid() && a.IsLoopback() == ip.IsLoopback() {
+		c.bind = a
+	}
+	return c
+}
+
+// reapUnused closes a connection that got no Send.
+func (c *conn) reapUnused() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != unused {
+		return
+	}
+	c.reap = time.AfterFunc(c.l.cfg.Idle, func() {
+		if c.mu.Lock(); c.state != unused {
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		c.close()
+	})
+}
+
+func (t *conns) closeAll() {
+	t.mu.Lock()
+	all := make([]*conn, 0, t.total)
+	for _, c := range t.byKey {
+		for ; c != nil; c = c.next {
+			all = append(all, c)
+		}
+	}
+	t.mu.Unlock()
+	for _, c := range all {
+		c.shutdown()
+	}
+}

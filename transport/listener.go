@@ -1,0 +1,230 @@
+package transport
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// A listener is one listen address and its sockets.
+type listener struct {
+	l        *Layer
+	index    int
+	addr     Addr // bound, with its real port
+	wildcard bool
+	host     string // of addr as sent-by; unused for a wildcard
+	advHost  string // advertised; "" when not
+	advPort  uint16
+	socks    []*udpSock   // UDP
+	accept   net.Listener // reliable protocols
+}
+
+// sentBy is what to advertise when our side is a.
+func (ln *listener) sentBy(a netip.AddrPort) (string, uint16) {
+	switch {
+	case ln.advHost != "":
+		return ln.advHost, ln.advPort
+	case !ln.wildcard:
+		return ln.host, a.Port()
+	}
+	if s, ok := ln.l.hosts[a.Addr()]; ok {
+		return s, a.Port()
+	}
+	return hostString(a.Addr()), a.Port()
+}
+
+func (ln *listener) advertised() string {
+	if ln.advHost != "" {
+		return ln.advHost + ":" + uitoa(ln.advPort)
+	}
+	host := ln.host
+	if ln.wildcard {
+		host = hostString(ln.addr.AddrPort.Addr())
+	}
+	return host + ":" + uitoa(ln.addr.AddrPort.Port())
+}
+
+// sameFamily: IPv6 sockets are IPv6 only.
+func (ln *listener) sameFamily(ip netip.Addr) bool { return ln.addr.AddrPort.Addr().Is4() == ip.Is4() }
+
+// covers reports whether ip is an address the listener is bound to.
+func (ln *listener) covers(ip netip.Addr) bool {
+	own := ln.addr.AddrPort.Addr()
+	if !ln.wildcard {
+		return own.WithZone("") == ip.WithZone("")
+	}
+	if own.Is4() != ip.Is4() {
+		return false
+	}
+	_, ours := ln.l.hosts[ip.WithZone("")]
+	return ours || ip.IsLoopback()
+}
+
+// pick finds the listener to send from: of protocol p (0: any), of the family of to, reaching it best, and from's own if it fits.
+func (l *Layer) pick(p Proto, to netip.Addr, from Flow) *listener {
+	var best *listener
+	top := -1
+	var own *listener
+	if from.link != nil {
+		own = from.link.listening()
+	}
+	for _, ln := range l.listeners {
+		if p != 0 && ln.addr.Proto != p {
+			continue
+		}
+		if s := ln.score(to, own, from.local); s > top {
+			best, top = ln, s
+		}
+	}
+	return best
+}
+
+// score is -1 when ln cannot reach to.
+func (ln *listener) score(to netip.Addr, own *listener, local netip.Addr) int {
+	if !ln.sameFamily(to) {
+		return -1
+	}
+	ip := ln.addr.AddrPort.Addr()
+	s := 2
+	switch {
+	case ln.wildcard:
+	case ip.IsLoopback() && !to.IsLoopback():
+		return 0 // the system will refuse; nothing else may be there
+	case ip.IsLoopback() != to.IsLoopback():
+		s = 1
+	case ln.l.neighbours(ip, to):
+		s = 3
+	}
+	switch {
+	case own == nil || s < 2:
+	case own == ln:
+		s += 10
+	case own.addr.AddrPort.Addr() == ip || ip == local:
+		s += 5
+	}
+	return s
+}
+
+// neighbours reports whether one subnet of ours holds both.
+func (l *Layer) neighbours(a, b netip.Addr) bool {
+	for _, p := range l.subnets {
+		if p.Contains(a) && p.Contains(b) {
+			return true
+		}
+	}
+	return false
+}
+
+// source is the address of ours from which a wildcard listener reaches to. An address that from used is kept when it is on the
+// same subnet as the one the system would choose (a floating address).
+func (l *Layer) source(ln *listener, to netip.Addr, from Flow) netip.Addr {
+	if !ln.wildcard {
+		return netip.Addr{}
+	}
+	var last netip.Addr
+	if from.link != nil {
+		last = from.link.localAddr(from).AddrPort.Addr()
+	}
+	if to.IsLoopback() && last.IsLoopback() && last.Is4() == to.Is4() {
+		return last
+	}
+	ip := l.routes.source(to)
+	if last.IsValid() && last != ip && l.neighbours(last, ip) {
+		return last
+	}
+	return ip
+}
+
+// interfaces fills hosts and subnets from the addresses of this machine.
+func (l *Layer) interfaces() {
+	l.hosts = map[netip.Addr]string{}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		l.log.Warn("interface addresses unknown", "error", err)
+	}
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		ip, ok := netip.AddrFromSlice(n.IP)
+		if !ok {
+			continue
+		}
+		ip = ip.Unmap()
+		ones, _ := n.Mask.Size()
+		l.hosts[ip] = hostString(ip)
+		l.subnets = append(l.subnets, netip.PrefixFrom(ip, ones).Masked())
+	}
+}
+
+// IsLocal reports whether host (literal, name compared without case to advertised names) and port are one of ours; port 0 means the default of proto; proto 0 any.
+// A protocol that no listener has is compared by host and port alone: connections of it leave under the address of another listener.
+func (l *Layer) IsLocal(host string, port uint16, p Proto) bool {
+	ip, literal := parseIP(host)
+	if p != 0 && !l.listens(p) {
+		if port == 0 {
+			port = p.DefaultPort()
+		}
+		p = 0
+	}
+	for _, ln := range l.listeners {
+		if p != 0 && ln.addr.Proto != p {
+			continue
+		}
+		want := port
+		if want == 0 {
+			want = ln.addr.Proto.DefaultPort()
+		}
+		if want == ln.addr.AddrPort.Port() && literal && ln.covers(ip) {
+			return true
+		}
+		if want == ln.advPort && ln.advHost != "" && sameHost(ln.advHost, host, ip, literal) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Layer) listens(p Proto) bool {
+	for _, ln := range l.listeners {
+		if ln.addr.Proto == p {
+			return true
+		}
+	}
+	return false
+}
+
+func sameHost(ours, host string, ip netip.Addr, literal bool) bool {
+	if literal {
+		o, ok := parseIP(ours)
+		return ok && o == ip
+	}
+	return strings.EqualFold(strings.TrimSuffix(host, "."), ours)
+}
+
+// acceptLoop hands out accepted connections until the listener is closed.
+func (ln *listener) acceptLoop() {
+	defer ln.l.running.Done()
+	wait := time.Duration(0)
+	for {
+		nc, err := ln.accept.Accept()
+		if err == nil {
+			wait = 0
+			ln.l.accepted(ln, nc)
+			continue
+		}
+		if ln.l.isClosed() {
+			return
+		}
+		// Out of descriptors, or aborted by the peer: go on, but do not spin.
+		wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+		ln.l.log.Warn("accept failed", "listen", ln.addr.String(), "error", err)
+		select {
+		case <-time.After(wait):
+		case <-ln.l.ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package transport
+
+import "net"
+
+func newPacketIO(pc net.PacketConn, _ *listener) (packetIO, error) { return newPlainIO(pc), nil }
