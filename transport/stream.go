@@ -95,7 +95,7 @@ func (c *conn) parse(t *turn) bool {
 		raw := c.buf[c.r : c.r+n]
 		// Before the call, because whoever takes over goes on behind it.
 		c.r += n
-		c.hint = 0
+		c.hint = next
 		switch {
 		case err != nil:
 			c.l.stats.malformed.Add(1)
@@ -113,7 +113,6 @@ func (c *conn) parse(t *turn) bool {
 				_ = c.sendHere(c.flow(), nil, crlf, nil)
 			}
 		default:
-			c.hint = next
 			return true
 		}
 	}
