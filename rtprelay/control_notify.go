@@ -1,0 +1,5 @@
+package rtprelay
+
+type notifyTarget struct{}
+
+func (n *notifyTarget) send() {}

@@ -1,0 +1,30 @@
+//go:build !linux
+
+package rtprelay
+
+import (
+	"errors"
+	"net/netip"
+	"syscall"
+)
+
+type pollState struct{}
+
+// endpoint is an address to send to.
+type endpoint struct{ addr netip.AddrPort }
+
+func endpointOf(a netip.AddrPort) endpoint { return endpoint{a} }
+
+func (l *relayLoop) bind(a netip.AddrPort) (relaySocket, error) { return l.bindConn(a) }
+func (l *relayLoop) unbind(s relaySocket)                       { _ = s.conn.Close() }
+func (l *relayLoop) add(p *relayPort)                           { l.addConn(p) }
+func (l *relayLoop) remove(p *relayPort)                        { _ = p.sock.conn.Close() }
+
+func (l *relayLoop) send(s relaySocket, b []byte, to *endpoint) bool { return l.sendConn(s, b, to) }
+
+func addrInUse(err error) bool {
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES)
+}
+
+// sessionLimit is a guess where the limit of descriptors is not known.
+func sessionLimit() int { return 2000 }
