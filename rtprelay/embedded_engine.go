@@ -30,10 +30,7 @@ func (e *Embedded) Offer(_ context.Context, p Params) (Result, error) {
 	if _, err := e.setup(); err != nil {
 		return Result{}, err
 	}
-	owner := uint8(0)
-	if p.Swap {
-		owner = 1
-	}
+	owner := ownerOf(p.Swap)
 	var created []*relaySession
 	streams, err := e.streams(d, func(i int, m *Media) (*relaySession, update, error) {
 		u, err := e.update(&p, d, i, owner)
@@ -47,7 +44,6 @@ func (e *Embedded) Offer(_ context.Context, p Params) (Result, error) {
 			}
 			created = append(created, s)
 		}
-		s.offerer = owner
 		s.describe(m, owner)
 		return s, u, nil
 	})
@@ -60,7 +56,14 @@ func (e *Embedded) Offer(_ context.Context, p Params) (Result, error) {
 	return p.result(d, streams), nil
 }
 
-// Answer completes what Offer began; whose answer it is follows from the last offer. A further answer may change the address.
+func ownerOf(answerer bool) uint8 {
+	if answerer {
+		return 1
+	}
+	return 0
+}
+
+// Answer completes what Offer began. A further answer may change the address, which opens learning again.
 func (e *Embedded) Answer(_ context.Context, p Params) (Result, error) {
 	d, err := e.describe(p)
 	if err != nil {
@@ -71,17 +74,18 @@ func (e *Embedded) Answer(_ context.Context, p Params) (Result, error) {
 	if e.set == nil {
 		return Result{}, ErrNoSession
 	}
+	owner := ownerOf(!p.Swap)
 	streams, err := e.streams(d, func(i int, m *Media) (*relaySession, update, error) {
 		s := e.find(p.key(), p.FromTag, i+1)
 		if s == nil {
 			return nil, update{}, ErrNoSession
 		}
-		u, err := e.update(&p, d, i, 1-s.offerer)
+		u, err := e.update(&p, d, i, owner)
 		if m.Mux {
 			u.mux = 1
 		}
 		s.toTag = strings.Clone(p.ToTag)
-		s.describe(m, 1-s.offerer)
+		s.describe(m, owner)
 		return s, u, err
 	})
 	if err != nil {
@@ -137,7 +141,11 @@ func (p *Params) result(d *Description, streams []Stream) Result {
 			streams[i].Addr = p.Options.Address
 		}
 	}
-	return Result{SDP: d.Rewrite(streams, Edit{ICE: p.Options.ICE, Mark: true}), Streams: n}
+	if n == 0 {
+		return Result{SDP: p.SDP}
+	}
+	o := &p.Options
+	return Result{SDP: d.Rewrite(streams, Edit{KeepOrigin: o.KeepOrigin, ICE: o.ICE, Mark: !o.NoMark}), Streams: n}
 }
 
 // describe keeps what Play has to know.

@@ -27,8 +27,7 @@ type relaySession struct {
 	call     *relayCall
 	fromTag  string
 	toTag    string
-	media    int // m-line, from 1
-	offerer  uint8
+	media    int           // m-line, from 1
 	notify   *notifyTarget // of Control
 	codecs   [2]string     // payload types that each party takes, in order
 	audio    bool
