@@ -15,7 +15,7 @@ type Interface struct {
 	Name      string     // for Options.From and Options.To; the first two also answer to "internal" and "external"
 	Addr      netip.Addr // bound; required
 	Advertise netip.Addr // written into descriptions; invalid: Addr
-	Low, High uint16     // ports used, both included; 0, 0: 10000 to 29999
+	Low, High uint16     // ports used, both included; 0, 0: 10000 to 29999. Nobody else on this host can be sent to there
 }
 
 func (i *Interface) public() netip.Addr {
