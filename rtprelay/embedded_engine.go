@@ -21,7 +21,7 @@ var (
 // Without TrustSDP media goes to the address that the SIP message came from until a packet arrives; Params.Source is therefore
 // required, also because only it vouches for private addresses.
 func (e *Embedded) Offer(_ context.Context, p Params) (Result, error) {
-	d, err := e.describe(p)
+	d, err := p.description()
 	if err != nil {
 		return Result{}, err
 	}
@@ -65,7 +65,7 @@ func ownerOf(answerer bool) uint8 {
 
 // Answer completes what Offer began. A further answer may change the address, which opens learning again.
 func (e *Embedded) Answer(_ context.Context, p Params) (Result, error) {
-	d, err := e.describe(p)
+	d, err := p.description()
 	if err != nil {
 		return Result{}, err
 	}
@@ -99,14 +99,6 @@ func (e *Embedded) Answer(_ context.Context, p Params) (Result, error) {
 	return p.result(d, streams), nil
 }
 
-func (e *Embedded) describe(p Params) (*Description, error) {
-	d, err := ParseSDP(p.SDP)
-	if err == nil && d.Marked && !p.Options.Force {
-		err = ErrAlreadyRelayed
-	}
-	return d, err
-}
-
 // streams applies the description stream by stream.
 func (e *Embedded) streams(d *Description, of func(int, *Media) (*relaySession, update, error)) ([]Stream, error) {
 	streams := make([]Stream, len(d.Media))
@@ -129,24 +121,6 @@ func (e *Embedded) streams(d *Description, of func(int, *Media) (*relaySession, 
 }
 
 func (p *Params) key() callKey { return callKey{p.CallID, p.Leg} }
-
-func (p *Params) result(d *Description, streams []Stream) Result {
-	n := 0
-	for i := range streams {
-		if streams[i].Port == 0 {
-			continue
-		}
-		n++
-		if p.Options.Address.IsValid() {
-			streams[i].Addr = p.Options.Address
-		}
-	}
-	if n == 0 {
-		return Result{SDP: p.SDP}
-	}
-	o := &p.Options
-	return Result{SDP: d.Rewrite(streams, Edit{KeepOrigin: o.KeepOrigin, ICE: o.ICE, Mark: !o.NoMark}), Streams: n}
-}
 
 // describe keeps what Play has to know.
 func (s *relaySession) describe(m *Media, owner uint8) {
