@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"github.com/sipkit/sipkit/sip"
-	"github.com/sipkit/sipkit/transport"
 )
 
 // A serverKey is what requests match by (§17.2.3): branch and sent-by of the
@@ -33,13 +32,14 @@ func hasBranch(branch string) bool {
 	return len(branch) > len(sip.MagicCookie) && strings.HasPrefix(branch, sip.MagicCookie)
 }
 
-// sentByPort is the port of sent-by, the default when absent (§18.1.1).
+// sentByPort is the port of sent-by, the default when absent (§18.1.1). It
+// serves to compare only; a client always writes the same.
 func sentByPort(v sip.Via) uint16 {
-	if v.Port != 0 {
+	switch {
+	case v.Port != 0:
 		return v.Port
-	}
-	if p, ok := transport.ParseProto(v.Transport); ok {
-		return p.DefaultPort()
+	case strings.EqualFold(v.Transport, "TLS"):
+		return 5061
 	}
 	return 5060
 }
