@@ -1,0 +1,338 @@
+package sipproxy
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transaction"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// branch is the state of a Branch in the engine, guarded by its request's mu.
+type branch struct {
+	fork   *fork
+	elses  []Target
+	base   *sip.Request // the copy before a try; nil when no further try needs it
+	addrs  []transport.Addr
+	addr   [1]transport.Addr
+	large  bool // too large for UDP, and TCP has been tried
+	client *transaction.Client
+
+	provisional bool // a 1xx was received
+	ended       bool // it counts as finished, whatever may still arrive
+	forked      bool // Fork was called for it
+	expired     int  // we cancelled it for lack of time: the code its 487 stands for
+	timer       transaction.Timer
+	started     transaction.Instant
+	deadline    transaction.Instant
+	kept        []*sip.Response // 2xx as the hooks left them
+}
+
+// Fork adds branches to the fork b belongs to. It is called from OnResponse, before the response counts: to follow the contacts
+// of a 3xx, or to try one more target while b rings. A 3xx that is left without Contact then no longer counts itself.
+// It does nothing once the fork is decided.
+func (b *Branch) Fork(t ...Target) {
+	b.Of.onTask("Fork")
+	b.Of.mu.Lock()
+	defer b.Of.mu.Unlock()
+	for i := range t {
+		if b.fork.add(&t[i]) != nil {
+			b.forked = true
+		}
+	}
+}
+
+// end takes the branch out of its fork's count. Called with r.mu held.
+func (b *Branch) end() {
+	if b.ended {
+		return
+	}
+	b.ended = true
+	b.base = nil
+	b.fork.open--
+	b.Of.srv.txs.StopTimer(&b.timer)
+}
+
+// arm starts the branch's clock when it is sent. Called with r.mu held.
+func (b *Branch) arm() {
+	b.started = b.Of.srv.txs.Now()
+	b.timer.F = b.clock
+	d := b.Target.Trying
+	if ring := b.Target.Ring; ring > 0 && (d == 0 || ring < d) {
+		d = ring
+	}
+	if d > 0 {
+		b.setDeadline(d)
+	}
+}
+
+// heard restarts the clock at a 1xx: what counts from here is Ring, else Timer C (§16.7 step 2). Called with r.mu held.
+func (b *Branch) heard(code int) {
+	first := !b.provisional
+	b.provisional = true
+	switch {
+	case b.ended || b.expired != 0:
+	case b.Target.Ring > 0:
+		if first {
+			b.setDeadline(b.Target.Ring - time.Duration(b.Of.srv.txs.Now()-b.started))
+		}
+	case b.Of.Method != sip.INVITE:
+		if first {
+			b.Of.srv.txs.StopTimer(&b.timer) // Timer F bounds it
+		}
+	case first:
+		b.setDeadline(b.Of.srv.timerC())
+	case code != 100:
+		b.deadline = b.Of.srv.txs.Now() + transaction.Instant(b.Of.srv.timerC()) // the timer catches up when it fires
+	}
+}
+
+func (b *Branch) setDeadline(d time.Duration) {
+	b.deadline = b.Of.srv.txs.Now() + transaction.Instant(d)
+	b.Of.srv.txs.SetTimer(&b.timer, d)
+}
+
+// clock is the branch's timer.
+func (b *Branch) clock() {
+	r := b.Of
+	r.mu.Lock()
+	var wake bool
+	var fresh task
+	if !b.ended && b.expired == 0 {
+		if left := time.Duration(b.deadline - r.srv.txs.Now()); left > 0 {
+			r.srv.txs.SetTimer(&b.timer, left)
+		} else {
+			wake, fresh = b.timeout()
+		}
+	}
+	r.mu.Unlock()
+	r.proceed(wake, fresh)
+}
+
+// timeout ends the branch for its own lack of time. Called with r.mu held.
+func (b *Branch) timeout() (wake bool, fresh task) {
+	if b.Of.Method == sip.INVITE {
+		b.client.Cancel("")
+		if b.provisional {
+			b.expired = 408 // §16.8: the CANCEL goes out, its 487 ends the branch
+			return false, nil
+		}
+	}
+	b.Of.srv.trs.Report(b.Remote, false)
+	return b.deliver(b.Of.made(408, transaction.ErrTimeout))
+}
+
+// expire is the end of the context of the whole Forward. Called with r.mu held; the fork settles afterwards.
+func (b *Branch) expire(code int) {
+	invite := b.Of.Method == sip.INVITE
+	if b.client != nil && invite {
+		b.client.Cancel("")
+	}
+	if b.client != nil && invite && b.provisional {
+		b.expired = code
+		return
+	}
+	b.end()
+}
+
+// deliver passes a response through the hooks, when there are any, to process. Called with r.mu held.
+func (b *Branch) deliver(res *sip.Response) (wake bool, fresh task) {
+	if len(b.Of.onResponse) > 0 {
+		return b.Of.enqueue(b, res)
+	}
+	return b.process(res), nil
+}
+
+// proceed wakes the task, or starts a fresh one for hooks, from a goroutine that must not be held up. Called without r.mu.
+func (r *Request) proceed(wake bool, fresh task) {
+	if wake {
+		go r.task.wake()
+	}
+	if fresh != nil {
+		go fresh.start(r.drainHooks)
+	}
+}
+
+// process is §16.7 for one response of the branch, the hooks behind it. Called with r.mu held; it reports whether the task is to be woken.
+func (b *Branch) process(res *sip.Response) (wake bool) {
+	switch {
+	case res.Code < 200:
+		if res.Code != 100 && !b.ended {
+			b.Of.provisional(res)
+		}
+		return b.fork.rouse() // a hook may have forked
+	case res.Code < 300:
+		return b.success(res)
+	case b.ended:
+		return false
+	}
+	return b.failure(res)
+}
+
+// success relays a 2xx: to an INVITE every one, however late; to others the first.
+func (b *Branch) success(res *sip.Response) (wake bool) {
+	r, f := b.Of, b.fork
+	late := b.ended
+	b.end()
+	if r.Method != sip.INVITE {
+		if late || r.sent != 0 {
+			return f.settle()
+		}
+		r.report(r.tx.Respond(res))
+	} else {
+		r.relaySuccess(res)
+	}
+	if r.sent == 0 {
+		r.sent, r.receipt = res.Code, res
+	}
+	f.cancelBranches(`SIP;cause=200;text="Call completed elsewhere"`)
+	if !f.done {
+		f.done, f.result = true, res
+	}
+	return f.rouse()
+}
+
+// relaySuccess sends a 2xx to an INVITE upstream: through the transaction, or past it when it has ended or has given another final response (§16.7 step 5,
+// RFC 6026 §8.7).
+func (r *Request) relaySuccess(res *sip.Response) {
+	if r.sent == 0 || r.sent/100 == 2 {
+		if r.tx.Respond(res) == nil {
+			return
+		}
+	}
+	r.srv.reply(r.Request, r.Flow, res)
+}
+
+// failure keeps a final response other than 2xx, or goes on to the target's alternatives.
+func (b *Branch) failure(res *sip.Response) (wake bool) {
+	f := b.fork
+	b.end()
+	if b.expired != 0 && (res.Code == 487 || res.Cause != nil) {
+		res = b.Of.made(b.expired, transaction.ErrTimeout)
+	}
+	if res.Is(401, 407) {
+		b.Of.noteChallenges(res)
+	}
+	switch {
+	case b.tryElse(res):
+	case b.forked && res.Code/100 == 3 && !res.Has("Contact"): // every contact is being followed (§16.7 step 4)
+	default:
+		f.consider(res)
+	}
+	if res.Code >= 600 {
+		f.cancelBranches(`SIP;cause=603`)
+	}
+	return f.settle()
+}
+
+// tryElse opens the next alternative of the target where its failure says nothing about the callee.
+func (b *Branch) tryElse(res *sip.Response) bool {
+	if len(b.elses) == 0 || b.Of.canceled {
+		return false
+	}
+	silence := res.Code == 408 && res.Cause != nil && !b.provisional
+	if !res.Is(430, 503) && !silence {
+		return false
+	}
+	t := b.elses[0]
+	if t.Else == nil {
+		t.Else = b.elses[1:]
+	}
+	return b.fork.add(&t) != nil
+}
+
+// keep remembers a 2xx to an INVITE as the hooks left it, for its copies.
+func (b *Branch) keep(res *sip.Response) {
+	if b.Of.Method == sip.INVITE && res.IsSuccess() {
+		b.kept = append(b.kept, res.Clone())
+	}
+}
+
+// keptCopy returns what was made of an earlier copy of a 2xx.
+func (b *Branch) keptCopy(res *sip.Response) *sip.Response {
+	for _, k := range b.kept {
+		if res.IsSuccess() && k.ToTag() == res.ToTag() {
+			return k.Clone()
+		}
+	}
+	return nil
+}
+
+// clientUser is the Branch as its client transaction knows it.
+type clientUser Branch
+
+// Response receives a response on the goroutine that read it.
+func (u *clientUser) Response(_ *transaction.Client, res *sip.Response, f transport.Flow) {
+	b := (*Branch)(u)
+	r := b.Of
+	res.PopVia()
+	if _, err := res.Via(); err != nil {
+		r.srv.count.strayResponses.Add(1) // nobody above us: not an answer to what we sent
+		return
+	}
+	var wake bool
+	var fresh task
+	r.mu.Lock()
+	if res.Code < 200 {
+		b.heard(res.Code)
+	}
+	switch kept := b.keptCopy(res); {
+	case kept != nil:
+		r.relaySuccess(kept)
+	case res.Code == 100: // hop by hop; no hook wants it
+	case len(r.onResponse) > 0:
+		wake, fresh = r.enqueue(b, res)
+	default:
+		wake = b.process(res)
+	}
+	task := r.task
+	r.mu.Unlock()
+	if wake {
+		task.wake()
+	}
+	if fresh != nil {
+		fresh.start(r.drainHooks)
+	}
+}
+
+// Ended hears that no final response will come: the next address, or the end of the branch.
+func (u *clientUser) Ended(_ *transaction.Client, err error) {
+	b := (*Branch)(u)
+	r := b.Of
+	var wake bool
+	var fresh task
+	r.mu.Lock()
+	if !b.ended {
+		r.srv.trs.Report(b.Remote, false)
+		if b.again() {
+			wake = b.fork.rouse()
+		} else {
+			wake, fresh = b.deliver(b.verdict(err))
+		}
+	}
+	r.mu.Unlock()
+	r.proceed(wake, fresh)
+}
+
+// again queues the branch for its next address, when there is one and the answer is still wanted. Called with r.mu held.
+func (b *Branch) again() bool {
+	if b.Try+1 >= len(b.addrs) || b.fork.over || b.expired != 0 || b.provisional {
+		return false
+	}
+	b.client = nil
+	b.fork.todo = append(b.fork.todo, b)
+	return true
+}
+
+// verdict is the response that stands for a failure to get one. Called with r.mu held.
+func (b *Branch) verdict(err error) *sip.Response {
+	code := 503
+	switch {
+	case b.Of.canceled:
+		code = 487
+	case errors.Is(err, transaction.ErrTimeout):
+		code = 408
+	}
+	return b.Of.made(code, err)
+}

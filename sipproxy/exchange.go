@@ -1,0 +1,234 @@
+package sipproxy
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transaction"
+)
+
+// lateTrying is how long the handler of an INVITE may run before a 100 goes out all the same (§17.2.1).
+const lateTrying = 200 * time.Millisecond
+
+// run starts the handler.
+func (r *Request) run() {
+	r.task = r.srv.newTask()
+	r.late.F = r.tryingLate
+	if r.srv.Runner == Goroutines {
+		r.armTrying() // before the handler runs beside us
+	}
+	r.task.start(r.serve)
+}
+
+// armTrying sets the timer for a 100 where one may be due.
+func (r *Request) armTrying() {
+	switch {
+	case r.tx == nil:
+	case r.Method == sip.INVITE:
+		r.srv.txs.SetTimer(&r.late, lateTrying)
+	default:
+		// RFC 4320 §4.1: not before Timer E of the client has reached T2.
+		r.srv.txs.SetTimer(&r.late, 7*r.srv.t1())
+	}
+}
+
+func (r *Request) tryingLate() {
+	r.mu.Lock()
+	r.sendTrying()
+	r.mu.Unlock()
+}
+
+// serve is the work of the request's task: the handler, the final response, and the hooks that are still to run.
+func (r *Request) serve() {
+	res := r.protect()
+	r.finish(res)
+	r.drainHooks()
+}
+
+// protect runs the handler; a panic is a 500, and so is runtime.Goexit.
+func (r *Request) protect() (res *sip.Response) {
+	normal := false
+	defer func() {
+		if normal {
+			return
+		}
+		switch v := recover().(type) {
+		case nil: // Goexit: this goroutine ends when the deferred calls are done
+			r.finish(r.Reply(500))
+			r.drainHooks()
+		case stopped:
+			res = r.Reply(503)
+		default:
+			r.srv.panicked(r, v)
+			res = r.Reply(500)
+		}
+	}()
+	res = r.srv.Handler.ServeSIP((*requestContext)(r), r)
+	normal = true
+	return res
+}
+
+// panicked counts and logs a panic of user code.
+func (s *Server) panicked(r *Request, v any) {
+	s.count.panics.Add(1)
+	s.log().Error("handler panicked", slog.String("method", string(r.Method)), slog.String("call-id", r.CallID()),
+		slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
+}
+
+// finish sends what the handler returned and lets the request go.
+func (r *Request) finish(res *sip.Response) {
+	r.mu.Lock()
+	if r.returned {
+		r.mu.Unlock()
+		return
+	}
+	r.returned, r.draining = true, true // this task drains
+	if r.fork != nil {                  // the handler panicked in it
+		r.fork.cancelBranches("")
+		r.fork.done = true
+		r.fork = nil
+	}
+	r.final(res)
+	afters := r.endContext(ErrDone)
+	r.mu.Unlock()
+	if r.tx != nil {
+		r.srv.txs.StopTimer(&r.late)
+	}
+	r.srv.remove(r)
+	runAfters(afters)
+}
+
+// final sends the final response of the handler by contracts 1 and 2. Called with r.mu held.
+func (r *Request) final(res *sip.Response) {
+	if r.tx == nil {
+		r.finalStateless(res)
+		return
+	}
+	if r.sent != 0 {
+		if res != r.receipt {
+			r.srv.log().Warn("handler returned another response than the one sent already", slog.String("call-id", r.CallID()), slog.Int("sent", r.sent))
+		}
+		return
+	}
+	switch {
+	case res == NoReply:
+		r.silence()
+		return
+	case res == nil || res.Code < 200 || res.Code > 699:
+		r.srv.count.badReturns.Add(1)
+		r.srv.log().Error("handler returned no final response", slog.String("method", string(r.Method)), slog.String("call-id", r.CallID()))
+		res = r.Reply(500)
+	case res.Code == 408 && r.Method != sip.INVITE:
+		r.silence() // RFC 4320 §4.2
+		return
+	case res.Code == 408 && r.canceled:
+		res = r.Reply(487)
+	case res.Code == 503 && res.Cause != sip.ErrLocal:
+		// §16.7 step 6: what the next hop cannot do says nothing of this proxy.
+		res = r.Reply(500)
+	case res.Is(401, 407):
+		r.mergeChallenges(res)
+	}
+	r.sent = res.Code
+	if res.IsSuccess() && r.Method == sip.INVITE {
+		r.report(r.tx.RespondReliably(res))
+		return
+	}
+	r.report(r.tx.Respond(res))
+}
+
+func (r *Request) report(err error) {
+	if err != nil {
+		r.srv.count.unsent.Add(1)
+	}
+}
+
+// silence leaves the request without a response; the transaction stays to absorb copies. Called with r.mu held.
+func (r *Request) silence() {
+	r.sent = -1
+	r.srv.count.silenced.Add(1)
+	r.tx.Silence()
+}
+
+// finalStateless answers from a handler in stateless mode: nothing is kept, and nothing is said to an ACK.
+func (r *Request) finalStateless(res *sip.Response) {
+	if res == nil || res == NoReply || r.Method == sip.ACK || res.Code < 200 {
+		return
+	}
+	r.srv.reply(r.Request, r.Flow, res)
+}
+
+// mergeChallenges puts every challenge any branch came back with into res (§16.7 step 7). Called with r.mu held.
+func (r *Request) mergeChallenges(res *sip.Response) {
+	if len(r.challenge) <= 2 {
+		return
+	}
+	res.Del("WWW-Authenticate")
+	res.Del("Proxy-Authenticate")
+	for i := 0; i < len(r.challenge); i += 2 {
+		res.Add(r.challenge[i], r.challenge[i+1])
+	}
+}
+
+// noteChallenges remembers the challenges of a 401 or 407. Called with r.mu held.
+func (r *Request) noteChallenges(res *sip.Response) {
+	for _, name := range [2]string{"WWW-Authenticate", "Proxy-Authenticate"} {
+	values:
+		for v := range res.All(name) {
+			for i := 1; i < len(r.challenge); i += 2 {
+				if r.challenge[i] == v {
+					continue values
+				}
+			}
+			r.challenge = append(r.challenge, name, v)
+		}
+	}
+}
+
+// cancel is the caller's CANCEL (§16.10), or the end of the server.
+func (r *Request) cancel(cause error, reason string) {
+	r.mu.Lock()
+	if r.returned || r.canceled {
+		r.mu.Unlock()
+		return
+	}
+	r.canceled = true
+	wake := false
+	if r.fork != nil {
+		wake = r.fork.cancel(reason)
+	}
+	afters := r.endContext(cause)
+	r.mu.Unlock()
+	runAfters(afters)
+	if wake {
+		r.task.wake()
+	}
+}
+
+// serverUser is the Request as its server transaction knows it.
+type serverUser Request
+
+// Unsent counts responses that could not be delivered, and final ones that nobody acknowledged.
+func (u *serverUser) Unsent(_ *transaction.Server, err error) {
+	r := (*Request)(u)
+	r.srv.count.unsent.Add(1)
+	r.srv.log().Debug("response not delivered", slog.String("call-id", r.CallID()), slog.Any("error", err))
+}
+
+// abort makes a waiting Forward return, when the server closes and can wait no longer.
+func (r *Request) abort() {
+	r.mu.Lock()
+	wake := false
+	if f := r.fork; f != nil && !f.done {
+		f.cancelBranches("")
+		f.done, f.result = true, r.made(503, ErrClosed)
+		wake = f.rouse()
+	}
+	r.mu.Unlock()
+	if wake {
+		go r.task.wake()
+	}
+}

@@ -1,0 +1,238 @@
+package sipproxy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transaction"
+)
+
+// A fork is the response context (§16) of one Forward. Its request's mu guards it.
+type fork struct {
+	r        *Request
+	branches []*Branch
+	first    [1]*Branch
+	todo     []*Branch // to be sent, or sent to their next address, by the task
+	open     int       // branches without a final response
+	best     *sip.Response
+	over     bool // no new branches: 2xx, 6xx, cancelled or out of time
+	expired  int  // code that replaces the answers to our own CANCEL; 0: none
+	done     bool
+	result   *sip.Response
+}
+
+// Forward sends the request to every target at once and waits for the best final response
+// (§16.7); without a target it follows Route, else the Request-URI. 1xx and 2xx responses have gone upstream when it
+// returns, others have not. A deadline of ctx bounds the wait: Forward then returns 408. Once the caller has
+// cancelled it returns 487 at once. It returns nil for an ACK and in stateless mode, where only the first target counts.
+func (r *Request) Forward(ctx context.Context, targets ...Target) *sip.Response {
+	r.onTask("Forward")
+	if r.tx == nil {
+		return r.forwardStateless(ctx, targets)
+	}
+	if res := r.refusal(len(targets)); res != nil {
+		return res
+	}
+	if err := ctx.Err(); err != nil {
+		return r.outOfTime(ctx)
+	}
+	f := &fork{r: r}
+	if ctx != (*requestContext)(r) && ctx.Done() != nil {
+		defer context.AfterFunc(ctx, func() { f.contextEnded(ctx) })()
+	}
+	r.mu.Lock() // not deferred: a hook that panics unwinds with the lock released
+	if r.Method == sip.INVITE {
+		r.sendTrying()
+	}
+	r.fork = f
+	if len(targets) == 0 {
+		f.add(&Target{})
+	}
+	for i := range targets {
+		f.add(&targets[i])
+	}
+	f.wait()
+	r.fork = nil
+	res := f.result
+	r.mu.Unlock()
+	return res
+}
+
+// wait does what needs the task until the fork is done. Called on the task with r.mu held.
+func (f *fork) wait() {
+	r := f.r
+	for {
+		switch {
+		case len(r.queue) > 0:
+			r.runHook()
+		case f.done:
+			return
+		case len(f.todo) > 0:
+			b := f.todo[0]
+			f.todo = f.todo[1:]
+			r.mu.Unlock()
+			b.try()
+			r.mu.Lock()
+		default:
+			r.waiting = true
+			r.mu.Unlock()
+			r.task.park()
+			r.mu.Lock()
+		}
+	}
+}
+
+// add makes a branch of a target, unless the fork takes no more. Called with r.mu held.
+func (f *fork) add(t *Target) *Branch {
+	if f.over || f.done || f.r.branches >= f.r.srv.limits.Branches {
+		return nil
+	}
+	b := &Branch{Of: f.r, Target: *t, ID: f.r.branches}
+	b.fork = f
+	b.elses = t.Else
+	f.r.branches++
+	if f.branches == nil {
+		f.branches = f.first[:0]
+	}
+	f.branches = append(f.branches, b)
+	f.todo = append(f.todo, b)
+	f.open++
+	return b
+}
+
+// settle ends the fork when no branch is left; it reports whether the task is to be woken. Called with r.mu held.
+func (f *fork) settle() (wake bool) {
+	if !f.done && f.open == 0 {
+		f.done = true
+		f.result = f.final()
+	}
+	return f.rouse()
+}
+
+// rouse reports whether the task waits and now has something to do; the caller then wakes it once it has let go of r.mu.
+func (f *fork) rouse() bool {
+	if !f.r.waiting || !f.done && len(f.todo) == 0 {
+		return false
+	}
+	f.r.waiting = false
+	return true
+}
+
+// final is the result of a fork without a 2xx.
+func (f *fork) final() *sip.Response {
+	switch {
+	case f.best != nil:
+		return f.best
+	case f.r.canceled:
+		return f.r.made(487, ErrCanceled)
+	case f.expired != 0:
+		return f.r.made(f.expired, transaction.ErrTimeout)
+	}
+	return f.r.made(500, errBranches)
+}
+
+var errBranches = errors.New("sipproxy: no branch, the limit is reached")
+
+// made is a response of the engine's own.
+func (r *Request) made(code int, cause error) *sip.Response {
+	res := sip.NewResponse(r.Request, code, "", r.localTag())
+	res.Cause = cause
+	return res
+}
+
+// consider keeps the better of res and the best so far (§16.7 step 6).
+func (f *fork) consider(res *sip.Response) {
+	if f.best == nil || rank(res) < rank(f.best) {
+		f.best = res
+	}
+}
+
+// rank orders final responses, the best first: 6xx, then the lowest class; within 4xx those that tell the caller how to do better,
+// and what this proxy made up last in its class.
+func rank(res *sip.Response) int {
+	class := res.Code / 100
+	if class == 6 {
+		return 0
+	}
+	n := class * 10
+	switch {
+	case res.Cause != nil || res.Code == 503:
+		n += 9
+	case res.Is(401, 407, 415, 420, 484):
+	default:
+		n += 5
+	}
+	return n
+}
+
+// cancelBranches ends what is still open: branches not sent yet vanish, others of an INVITE get a CANCEL once they have answered (§9.1).
+// Called with r.mu held.
+func (f *fork) cancelBranches(reason string) {
+	f.over = true
+	for _, b := range f.branches {
+		switch {
+		case b.ended:
+		case b.client == nil:
+			b.end()
+		case f.r.Method == sip.INVITE:
+			b.client.Cancel(reason)
+		}
+	}
+	f.todo = nil
+}
+
+// cancel is the caller's CANCEL. Called with r.mu held.
+func (f *fork) cancel(reason string) (wake bool) {
+	f.cancelBranches(reason)
+	return f.settle()
+}
+
+// contextEnded is the end of a context given to Forward: a deadline is the ring time-out, anything else acts as a CANCEL.
+func (f *fork) contextEnded(ctx context.Context) {
+	r := f.r
+	r.mu.Lock()
+	wake := false
+	if !f.done && !r.canceled {
+		wake = f.expire(contextCode(ctx))
+	}
+	r.mu.Unlock()
+	if wake {
+		go r.task.wake()
+	}
+}
+
+// contextCode is the final response that the end of ctx means.
+func contextCode(ctx context.Context) int {
+	var code Code
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return 408
+	case errors.As(context.Cause(ctx), &code) && code >= 300 && code <= 699:
+		return int(code)
+	}
+	return 487
+}
+
+// outOfTime answers a Forward whose context is over before it begins.
+func (r *Request) outOfTime(ctx context.Context) *sip.Response {
+	r.mu.Lock()
+	canceled, cause := r.canceled, r.cause
+	r.mu.Unlock()
+	if canceled {
+		return r.made(487, cause)
+	}
+	return r.made(contextCode(ctx), context.Cause(ctx))
+}
+
+// expire ends every branch: now where nothing has been heard, by CANCEL otherwise. Called with r.mu held.
+func (f *fork) expire(code int) (wake bool) {
+	f.over, f.expired = true, code
+	f.todo = nil
+	for _, b := range f.branches {
+		if !b.ended {
+			b.expire(code)
+		}
+	}
+	return f.settle()
+}

@@ -1,0 +1,61 @@
+package sipproxy
+
+import "github.com/sipkit/sipkit/sip"
+
+// A delivery is a response on its way through the OnResponse hooks.
+type delivery struct {
+	b   *Branch
+	res *sip.Response
+}
+
+// enqueue leaves a response to the request's task, because a hook wants it. Called with r.mu held; it reports whether
+// the task is to be woken, and a task to be started, both after the lock is released.
+func (r *Request) enqueue(b *Branch, res *sip.Response) (wake bool, fresh task) {
+	r.queue = append(r.queue, delivery{b, res})
+	switch {
+	case r.waiting:
+		r.waiting = false
+		return true, nil
+	case r.returned && !r.draining:
+		r.draining = true
+		r.task = r.srv.newTask()
+		return false, r.task
+	}
+	return false, nil
+}
+
+// drainHooks runs the hooks of responses that came while nobody waited for them, after the handler has returned.
+func (r *Request) drainHooks() {
+	r.mu.Lock()
+	for len(r.queue) > 0 {
+		r.runHookSafely()
+	}
+	r.draining = false
+	r.mu.Unlock()
+}
+
+// runHookSafely drops the response of a hook that panics; there is no handler left to answer for it. r.mu as in runHook.
+func (r *Request) runHookSafely() {
+	defer func() {
+		if v := recover(); v != nil {
+			r.srv.panicked(r, v)
+			r.mu.Lock()
+		}
+	}()
+	r.runHook()
+}
+
+// runHook takes the first response of the queue through the hooks and then through the engine. Called on the task with r.mu
+// held; released meanwhile.
+func (r *Request) runHook() {
+	d := r.queue[0]
+	r.queue = r.queue[1:]
+	hooks := r.onResponse
+	r.mu.Unlock()
+	for i := len(hooks) - 1; i >= 0; i-- {
+		hooks[i](d.b, d.res)
+	}
+	r.mu.Lock()
+	d.b.keep(d.res)
+	d.b.process(d.res)
+}

@@ -1,0 +1,175 @@
+package sipproxy
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transaction"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// receiver is the Server as its transports know it. Its methods run on reading goroutines.
+type receiver struct{ s *Server }
+
+func (v receiver) ServeMessage(m sip.Message, f transport.Flow) {
+	if fault := m.Valid(v.s.limits.Message); fault != nil {
+		v.s.refuse(m, f, fault)
+		return
+	}
+	switch m := m.(type) {
+	case *sip.Request:
+		v.s.serveRequest(m, f)
+	case *sip.Response:
+		if !v.s.txs.MatchResponse(m, f) {
+			v.s.relayStateless(m, f)
+		}
+	}
+}
+
+func (v receiver) ServeUnreachable(sent []byte, to transport.Addr, err error) {
+	v.s.txs.Unreachable(sent, to, err)
+}
+
+func (v receiver) Stalled() {
+	n := v.s.stalls.Add(1)
+	switch n {
+	case 1:
+		v.s.log().Warn("a handler held up a reader: let it wait in Block")
+	case stallsToGoroutines:
+		v.s.log().Warn("handlers keep holding up readers: each runs on a goroutine of its own from now on")
+	}
+}
+
+// refuse answers a message that is not valid, when it is a request that can be answered. No state is made for it.
+func (s *Server) refuse(m sip.Message, f transport.Flow, fault *sip.Fault) {
+	s.count.invalid.Add(1)
+	req, ok := m.(*sip.Request)
+	if !ok || req.Method == sip.ACK {
+		return
+	}
+	if _, err := req.Via(); err != nil && fault.Field != "Via" {
+		return
+	}
+	res := sip.NewResponse(req, fault.Code, fault.Reason, s.tag(req))
+	for _, tag := range fault.Unsupported {
+		res.Add("Unsupported", tag)
+	}
+	s.reply(req, f, res)
+}
+
+// reply sends a response past any transaction (§8.2.7).
+func (s *Server) reply(req *sip.Request, f transport.Flow, res *sip.Response) {
+	via, _ := req.Via()
+	if err := s.trs.ReplyFlow(f, via).Send(res, nil); err != nil {
+		s.count.unsent.Add(1)
+	}
+}
+
+// serveRequest gives a valid request to its transaction, or opens one and runs the handler.
+func (s *Server) serveRequest(m *sip.Request, f transport.Flow) {
+	tx, absorbed := s.txs.MatchRequest(m, f)
+	if absorbed {
+		return
+	}
+	if m.Method == sip.CANCEL && tx != nil {
+		s.serveCancel(m, f, tx)
+		return
+	}
+	r := &Request{Request: m, Source: f.Remote(), Local: f.Local(), Flow: f}
+	r.srv = s
+	if err := r.preroute(); err != nil {
+		s.refuse(m, f, &sip.Fault{Code: 400, Reason: "Bad Request (malformed Route)", Field: "Route"})
+		return
+	}
+	r.mode = s.accept(r)
+	if r.mode == Discard {
+		s.count.discarded.Add(1)
+		return
+	}
+	if m.Method == sip.ACK || r.mode == Stateless || m.Method == sip.CANCEL && len(r.Routes) > 0 {
+		r.mode = Stateless
+		s.count.stateless.Add(1)
+		r.run()
+		return
+	}
+	if m.Method == sip.CANCEL {
+		s.reply(m, f, sip.NewResponse(m, 481, "", s.tag(m)))
+		return
+	}
+	s.serveStateful(r)
+}
+
+func (s *Server) accept(r *Request) Mode {
+	if s.Accept == nil {
+		return Stateful
+	}
+	return s.Accept(r)
+}
+
+// serveStateful opens the server transaction and starts the handler, within the limits.
+func (s *Server) serveStateful(r *Request) {
+	if s.draining.Load() && !r.InDialog() {
+		s.count.drained.Add(1)
+		s.overload(r)
+		return
+	}
+	if !s.insert(r) {
+		s.count.overLimit.Add(1)
+		s.overload(r)
+		return
+	}
+	r.mu.Lock() // a CANCEL may find the transaction at once
+	tx, err := s.txs.NewServer(r.Request, r.Flow, (*serverUser)(r))
+	r.tx = tx
+	r.mu.Unlock()
+	switch {
+	case err == transaction.ErrExists: // another reader was first
+		s.remove(r)
+	case err != nil:
+		s.remove(r)
+		s.count.overLimit.Add(1)
+		r.tx = nil
+		s.overload(r)
+	default:
+		s.count.requests.Add(1)
+		r.run()
+	}
+}
+
+// overload answers 503 with Retry-After, without state.
+func (s *Server) overload(r *Request) {
+	res := sip.NewResponse(r.Request, 503, "", s.tag(r.Request))
+	res.Set("Retry-After", strconv.Itoa(max(1, int(s.limits.RetryAfter/time.Second))))
+	s.reply(r.Request, r.Flow, res)
+}
+
+// serveCancel answers a CANCEL that matches a transaction, and cancels it when it is an INVITE (§9.2, §16.10).
+func (s *Server) serveCancel(m *sip.Request, f transport.Flow, tx *transaction.Server) {
+	own, err := s.txs.NewServer(m, f, discardUser{})
+	if err != nil {
+		return
+	}
+	tag := ""
+	u, _ := tx.User().(*serverUser)
+	r := (*Request)(u)
+	if r != nil {
+		r.mu.Lock()
+		tag = r.localTag()
+		r.mu.Unlock()
+	} else {
+		tag = s.tag(m)
+	}
+	if err := own.Respond(sip.NewResponse(m, 200, "", tag)); err != nil {
+		s.count.unsent.Add(1)
+	}
+	if r != nil && r.Method == sip.INVITE {
+		s.count.canceled.Add(1)
+		r.cancel(ErrCanceled, m.Get("Reason"))
+	}
+}
+
+// discardUser is the user of transactions whose fate concerns nobody.
+type discardUser struct{}
+
+func (discardUser) Unsent(*transaction.Server, error) {}

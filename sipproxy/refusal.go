@@ -1,0 +1,78 @@
+package sipproxy
+
+import (
+	"strconv"
+
+	"github.com/sipkit/sipkit/sip"
+)
+
+const (
+	defaultForwards = 70 // §16.6 step 3
+	defaultBreadth  = 60 // RFC 5393 §5.3
+)
+
+// refusal is the validation that binds forwarding only (§16.3 steps 2 to 5, RFC 5393): nil when the request may go on to n targets.
+func (r *Request) refusal(n int) *sip.Response {
+	switch {
+	case r.Request.URIError() != nil || r.Request.URI.Scheme == "":
+		return r.made(416, errScheme)
+	case r.forwards() < 0:
+		return r.made(483, sip.ErrLocal)
+	case r.looped():
+		return r.made(482, sip.ErrLocal)
+	case n > r.breadth():
+		return r.made(440, sip.ErrLocal)
+	}
+	return r.requirements()
+}
+
+// requirements refuses option tags that a proxy has to understand (§16.3 step 5); this one knows none.
+func (r *Request) requirements() *sip.Response {
+	if !r.Has("Proxy-Require") {
+		return nil
+	}
+	var res *sip.Response
+	for tag := range r.Values("Proxy-Require") {
+		if tag == "" {
+			continue
+		}
+		if res == nil {
+			res = r.made(420, sip.ErrLocal)
+		}
+		res.Add("Unsupported", tag)
+	}
+	return res
+}
+
+// forwards is the Max-Forwards that goes out; below zero the request has to stop here.
+func (r *Request) forwards() int {
+	n, err := r.MaxForwards()
+	if err != nil {
+		return defaultForwards // absent; a malformed one was a 400
+	}
+	return n - 1
+}
+
+// breadth is the number of branches the request may still open in all (RFC 5393 §5).
+func (r *Request) breadth() int {
+	if v := r.Get("Max-Breadth"); v != "" {
+		if n, err := strconv.Atoi(v); err == nil && n >= 0 {
+			return n
+		}
+	}
+	return defaultBreadth
+}
+
+// shareBreadth gives a branch its part of the breadth when a Forward opens several, or the request brought one along.
+func (r *Request) shareBreadth(c *sip.Request) {
+	r.mu.Lock()
+	n := 1
+	if r.fork != nil {
+		n = max(1, r.fork.open)
+	}
+	r.mu.Unlock()
+	if n == 1 && !r.Has("Max-Breadth") {
+		return
+	}
+	c.Set("Max-Breadth", strconv.Itoa(max(1, r.breadth()/n)))
+}

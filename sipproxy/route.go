@@ -1,0 +1,99 @@
+package sipproxy
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transport"
+)
+
+var (
+	errScheme   = errors.New("sipproxy: unsupported URI scheme")
+	errSecurity = errors.New("sipproxy: sips over a hop that is not secure")
+	errFlow     = errors.New("sipproxy: flow gone")
+)
+
+// IsLocal reports whether u names this server: one of Names with any port, or a listen or advertised address.
+func (s *Server) IsLocal(u sip.URI) bool {
+	if !u.IsSIP() {
+		return false
+	}
+	for _, n := range s.Names {
+		if strings.EqualFold(n, u.Host) {
+			return true
+		}
+	}
+	p, _ := transport.ParseProto(u.Transport())
+	if u.IsSIPS() {
+		p = transport.TLS
+	}
+	return s.trs.IsLocal(u.Host, u.Port, p)
+}
+
+// preroute does route information preprocessing (§16.4): it fills in URI, Routes and own. A malformed Route is a 400.
+func (r *Request) preroute() error {
+	r.URI = r.Request.URI
+	for n, err := range r.Request.Routes() {
+		if err != nil {
+			return err
+		}
+		r.Routes = append(r.Routes, n)
+	}
+	if n := len(r.Routes); n > 0 && r.URI.Params.Has("lr") && r.srv.IsLocal(r.URI) {
+		// A strict router upstream put our Record-Route into the Request-URI: the last Route is what it replaced.
+		r.own = append(r.own, sip.NameAddr{URI: r.URI})
+		r.URI = r.Routes[n-1].URI
+		r.Routes = r.Routes[:n-1]
+		r.strict = true
+	}
+	r.unmaddr()
+	for len(r.Routes) > 0 && r.srv.IsLocal(r.Routes[0].URI) {
+		r.own = append(r.own, r.Routes[0])
+		r.Routes = r.Routes[1:]
+	}
+	return nil
+}
+
+// unmaddr takes an maddr that is ours off the Request-URI, with the port and transport that led here (§16.4).
+func (r *Request) unmaddr() {
+	if r.URI.Params == "" {
+		return
+	}
+	maddr, ok := r.URI.Params.Get("maddr")
+	if !ok {
+		return
+	}
+	at := r.URI
+	at.Host = maddr
+	if !r.srv.IsLocal(at) {
+		return
+	}
+	r.URI = r.URI.WithoutParam("maddr").WithoutParam("transport")
+	r.URI.Port = 0
+}
+
+// unroute takes from a copy of the request what preroute consumed.
+func (r *Request) unroute(c *sip.Request) {
+	if r.routesDropped {
+		c.Del("Route")
+		return
+	}
+	pops := len(r.own)
+	if r.strict {
+		pops--
+		dropLastRoute(c)
+	}
+	for range pops {
+		c.PopFirst("Route")
+	}
+}
+
+func dropLastRoute(c *sip.Request) {
+	n := 0
+	for range c.Values("Route") {
+		n++
+	}
+	i := 0
+	c.DelFunc("Route", func(string) bool { i++; return i == n })
+}

@@ -1,0 +1,45 @@
+package sipproxy
+
+import "context"
+
+// A task runs one handler, or the hooks of a request whose handler has returned, and lets it wait. It is all that
+// the engine knows of how handlers run; runner_goroutine.go and runner_coroutine.go are the two kinds.
+type task interface {
+	// start runs work until it parks or ends (coroutine), or only begins it (goroutine). Called once.
+	start(work func())
+	// park gives up the goroutine until wake. Called on the task.
+	park()
+	// wake ends one park, also one that has not quite begun. Called elsewhere, once a park.
+	wake()
+	// block runs f elsewhere when waiting here would hold up others. Called on the task.
+	block(f func())
+	// id identifies the goroutine of the task, when the server checks contract 14; 0 otherwise.
+	id() uint64
+}
+
+// newTask makes a task of the kind the server is set to.
+func (s *Server) newTask() task {
+	if s.Runner == Goroutines || s.stalls.Load() >= stallsToGoroutines {
+		return &goroutine{s: s, ch: make(chan struct{}, 1)}
+	}
+	return s.coroutines.take()
+}
+
+// stallsToGoroutines is how many times a handler may hold up a reader before all handlers run on goroutines of their own.
+const stallsToGoroutines = 3
+
+// requestKey finds the request a context belongs to.
+type requestKey struct{}
+
+// Block runs f, which may wait for a database or another server, without holding up the
+// reader that runs the handler. It returns when f has. ctx is the handler's or one derived
+// from it; with any other ctx Block just calls f. Packages of this library that wait use it.
+func Block(ctx context.Context, f func()) {
+	r, _ := ctx.Value(requestKey{}).(*Request)
+	if r == nil {
+		f()
+		return
+	}
+	r.onTask("Block")
+	r.currentTask().block(f)
+}

@@ -1,0 +1,24 @@
+package sipproxy
+
+// A goroutine is the portable task: a goroutine of its own and a wake-up for each wait.
+type goroutine struct {
+	s   *Server
+	ch  chan struct{}
+	gid uint64
+}
+
+func (g *goroutine) start(work func()) {
+	g.s.handlers.Add(1)
+	go func() {
+		defer g.s.handlers.Done()
+		if g.s.strict != nil {
+			g.gid = goroutineID()
+		}
+		work()
+	}()
+}
+
+func (g *goroutine) park()          { <-g.ch }
+func (g *goroutine) wake()          { g.ch <- struct{}{} }
+func (g *goroutine) block(f func()) { f() }
+func (g *goroutine) id() uint64     { return g.gid }

@@ -1,0 +1,32 @@
+package transaction
+
+import "github.com/sipkit/sipkit/sip"
+
+// User is the user given to NewServer, nil once there is nothing more to tell it.
+func (t *Server) User() ServerUser {
+	s := t.layer.shard(t.link.hash)
+	s.Lock()
+	defer s.Unlock()
+	return t.user
+}
+
+// Silence ends the transaction without a response: copies of the request are absorbed for 64*T1, as after a final one.
+// It does nothing after a final response.
+func (t *Server) Silence() {
+	l := t.layer
+	now := l.Now()
+	s := l.shard(t.link.hash)
+	s.Lock()
+	defer s.Unlock()
+	if t.m.state != trying && t.m.state != proceeding {
+		return
+	}
+	t.m.state = completed
+	if t.method == sip.INVITE {
+		t.m.state = accepted // absorbs without a word
+	}
+	t.m.expire = now.add(64 * l.timers.T1)
+	t.last, t.req, t.user = nil, nil, nil
+	t.key.own(make([]byte, 0, t.key.size()))
+	t.rearm(t, now)
+}
