@@ -78,16 +78,13 @@ func (c *updateCommand) modifiers(b []byte, remote netip.Addr) ([]byte, error) {
 		}
 		b = strconv.AppendInt(append(b, 'z'), int64(ms), 10)
 	}
-	if o.RTPProxy != nil {
-		var err error
-		if b, err = o.RTPProxy.modifiers(b, c.caps); err != nil {
-			return nil, err
-		}
-	}
 	if c.caps.has(capCodecs) {
 		b = appendCodecs(b, c.media.Formats)
 	}
-	return b, nil
+	if o.RTPProxy == nil {
+		return b, nil
+	}
+	return o.RTPProxy.modifiers(b, c.caps) // last: an address must not run into a letter that could be one of its digits
 }
 
 func (o *RTPProxyOptions) modifiers(b []byte, caps capability) ([]byte, error) {

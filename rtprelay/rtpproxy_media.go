@@ -169,14 +169,18 @@ func (e *RTPProxy) Query(ctx context.Context, r Ref) (Stats, error) {
 		return Stats{}, fmt.Errorf("%w: query", ErrUnsupported)
 	}
 	var sum Stats
-	for number := 1; number <= maxMedia; number++ {
+	found := false
+	for number := 1; number <= maxMedia; number++ { // m= lines with port 0 have no session
 		tags, err := mediaTags(r, false, number)
 		if err != nil {
 			return Stats{}, err
 		}
 		reply, err := e.command(ctx, "Q "+sessionID(r)+tags)
-		if errors.Is(err, ErrNoSession) && number > 1 {
-			return sum, nil
+		if errors.Is(err, ErrNoSession) {
+			if found || number == 4 {
+				break
+			}
+			continue
 		}
 		if err != nil {
 			return Stats{}, err
@@ -185,9 +189,13 @@ func (e *RTPProxy) Query(ctx context.Context, r Ref) (Stats, error) {
 		if !ok {
 			return Stats{}, e.odd(reply, "query")
 		}
+		found = true
 		sum.Packets[0] += v[1]
 		sum.Packets[1] += v[2]
 		sum.Dropped += v[4]
+	}
+	if !found {
+		return Stats{}, ErrNoSession
 	}
 	return sum, nil
 }

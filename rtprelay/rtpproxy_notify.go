@@ -15,8 +15,7 @@ import (
 // notifyTag is what the relay gives back when the session of r times out: four words, blank-free each, quoted together once
 // more because the relay unquotes it.
 func notifyTag(r Ref) string {
-	s := url.QueryEscape(r.CallID) + " " + strconv.Itoa(r.Leg) + " " + url.QueryEscape(r.FromTag) + " " + url.QueryEscape(r.ToTag)
-	return strings.ReplaceAll(url.PathEscape(s), "+", "%2B")
+	return url.PathEscape(url.PathEscape(r.CallID) + " " + strconv.Itoa(r.Leg) + " " + url.PathEscape(r.FromTag) + " " + url.PathEscape(r.ToTag))
 }
 
 // parseNotifyTag reads what came back.
@@ -27,10 +26,10 @@ func parseNotifyTag(s string) (Ref, bool) {
 	}
 	var r Ref
 	var errs [4]error
-	r.CallID, errs[0] = url.QueryUnescape(w[0])
+	r.CallID, errs[0] = url.PathUnescape(w[0])
 	r.Leg, errs[1] = strconv.Atoi(w[1])
-	r.FromTag, errs[2] = url.QueryUnescape(w[2])
-	r.ToTag, errs[3] = url.QueryUnescape(w[3])
+	r.FromTag, errs[2] = url.PathUnescape(w[2])
+	r.ToTag, errs[3] = url.PathUnescape(w[3])
 	return r, errors.Join(errs[:]...) == nil && r.CallID != ""
 }
 

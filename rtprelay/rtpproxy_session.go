@@ -46,7 +46,9 @@ func (e *RTPProxy) exchange(ctx context.Context, p Params, verb byte) (Result, e
 		}
 		c := updateCommand{verb: verb, p: &p, media: m, number: i + 1, first: first, second: second, caps: caps, notify: e.Notify}
 		if streams[i], err = e.stream(ctx, &c); err != nil {
-			e.abandon(ctx, &p, verb)
+			if i > 0 || errors.Is(err, ErrUnavailable) {
+				e.abandon(ctx, &p, verb)
+			}
 			return Result{}, err
 		}
 	}
