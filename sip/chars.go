@@ -6,7 +6,7 @@ const (
 	isToken    = 1 << iota // token
 	isHost                 // hostname, IPv4address, and the underscore that is seen in the field
 	isUserChar             // what the user part may hold without escape
-	isWord                 // what may stand in a Call-ID word, '@' included
+	isURIParam             // what passes in URI parameters without a further look
 )
 
 var classes = makeClasses()
@@ -14,7 +14,7 @@ var classes = makeClasses()
 func makeClasses() (t [256]uint8) {
 	for c := range 256 {
 		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
-			t[c] = isToken | isHost | isUserChar | isWord
+			t[c] = isToken | isHost | isUserChar | isURIParam
 		}
 	}
 	mark := func(set string, class uint8) {
@@ -25,7 +25,7 @@ func makeClasses() (t [256]uint8) {
 	mark("-.!%*_+`'~", isToken)
 	mark("-._", isHost)
 	mark("-_.!~*'()&=+$,;?/", isUserChar)
-	mark("-.!%*_+`'~()<>:\\\"/[]?{}@", isWord)
+	mark("-_.!~*'()&=+$%;:/[]", isURIParam)
 	return t
 }
 

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"iter"
+	"strings"
 	"unsafe"
 )
 
@@ -62,6 +63,8 @@ const (
 	tooLarge                      // a stream reader's limit was exceeded
 	tooMany                       // more than maxIndexed lines
 	startFolded                   // a folded start line
+	startOdd                      // blanks in the start line beyond one between the parts (§7.1)
+	versionOdd                    // not SIP/2.0
 )
 
 // Head gives the header fields and body.
@@ -175,7 +178,11 @@ func cutComma(s string) (value, rest string) {
 	return trim(s[:i]), s[i+1:]
 }
 
+// commaAt is the index of the comma behind the first value, -1 when there is none.
 func commaAt(s string) int {
+	if strings.IndexByte(s, ',') < 0 {
+		return -1
+	}
 	for i := 0; i < len(s); {
 		switch s[i] {
 		case ',':

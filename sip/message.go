@@ -53,6 +53,7 @@ func (h *Header) blank() {
 func (r *Request) SetURI(u URI) {
 	r.begin()
 	r.URI, r.uriErr = u, nil
+	r.flags &^= startOdd | startFolded | versionOdd
 	b := append(r.arena, r.Method...)
 	b = append(b, ' ')
 	b = u.AppendTo(b)

@@ -68,6 +68,12 @@ func parse(text string) (Message, string) {
 		return nil, fault
 	}
 	r := &Request{Method: method}
+	if len(method)+1+len(uri)+1+7 != len(line) {
+		r.flags |= startOdd
+	}
+	if !strings.HasSuffix(line, " SIP/2.0") && !equalFold(lastWord(line), "SIP/2.0") {
+		r.flags |= versionOdd
+	}
 	if reason, at := r.URI.parse(uri); reason != "" {
 		r.URI = URI{}
 		r.uriErr = bad("URI", reason, at)

@@ -1,6 +1,9 @@
 package sip
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // A Fault says what is wrong with a message and how a server answers it.
 type Fault struct {
@@ -84,36 +87,68 @@ func (h *Header) validSize(l *Limits) *Fault {
 }
 
 func (r *Request) validStart(l *Limits) *Fault {
-	line, _ := cutLine(r.startLine())
-	version := lastWord(line)
-	if !equalFold(version, "SIP/2.0") {
-		return fault(505, "", version)
+	if r.flags&versionOdd != 0 {
+		return fault(505, "", r.Version())
 	}
-	// one SP between the parts and none behind (§7.1): else the blanks, which a proxy must not pass on, hide in the line
-	n := len(line) - len(version) - r.methodLen() - 2
-	if n > l.URIBytes {
-		return fault(414, "", "over "+strconv.Itoa(l.URIBytes)+" bytes")
+	if r.start.len() > l.URIBytes { // only then worth an exact look
+		if n := r.start.len() - len(r.Method) - len("  SIP/2.0\r\n"); n > l.URIBytes {
+			return fault(414, "", "over "+strconv.Itoa(l.URIBytes)+" bytes")
+		}
 	}
-	if r.uriErr != nil {
+	switch {
+	case r.uriErr != nil:
 		return fault(400, "", "Request-URI: "+r.uriErr.Reason)
-	}
-	if r.flags&edited == 0 && n != len(r.requestURI()) {
+	case r.flags&startOdd != 0:
 		return fault(400, "", "white space in the start line")
-	}
-	if r.URI.Headers != "" {
+	case r.URI.Headers != "":
 		return fault(400, "", "headers in the Request-URI")
 	}
 	return nil
 }
 
-// requestURI is the Request-URI as written.
-func (r *Request) requestURI() string {
-	line, _ := cutLine(r.startLine())
-	_, uri, _ := requestLine(line)
-	return uri
+func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
+	if h.flags&unframed != 0 {
+		return h.framing()
+	}
+	var seen uint32
+	vias := 0
+	fields := h.list()
+	for i := range fields {
+		f := &fields[i]
+		if f.id == idOther || f.id > idMaxForwards && f.id != idContact {
+			continue
+		}
+		if f := h.validField(f, &vias, seen, m, request); f != nil {
+			return f
+		}
+		seen |= 1 << f.id
+	}
+	if seen&needed != needed {
+		return missing(seen)
+	}
+	if h.flags&noTail != 0 {
+		return fault(400, "", "no empty line behind the header fields")
+	}
+	if vias > l.Vias {
+		return fault(513, "Via", "over "+strconv.Itoa(l.Vias)+" Vias")
+	}
+	return nil
 }
 
-func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
+// needed are the fields without which no message can be handled (§8.1.1). Max-Forwards is not: RFC 2543 did not know it.
+const needed = 1<<idVia | 1<<idFrom | 1<<idTo | 1<<idCallID | 1<<idCSeq
+
+func missing(seen uint32) *Fault {
+	for id := idVia; ; id++ {
+		if seen&(1<<id) == 0 {
+			return fault(400, fieldNames[id], "no "+fieldNames[id])
+		}
+	}
+}
+
+const unframed = lenBad | lenTwo | lenShort | lenNone | startFolded
+
+func (h *Header) framing() *Fault {
 	switch {
 	case h.flags&lenBad != 0:
 		return fault(400, "Content-Length", "Content-Length is no number")
@@ -124,49 +159,28 @@ func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
 	case h.flags&lenNone != 0:
 		return fault(400, "Content-Length", "no Content-Length on a stream")
 	}
-	var seen [idMaxForwards + 1]bool
-	vias := 0
-	fields := h.list()
-	for i := range fields {
-		f := &fields[i]
-		switch f.id {
-		case idBad:
-			return fault(400, "", "a line that is no header field")
-		case idVia:
-			n, why := checkVias(h.value(f))
-			if why != "" {
-				return fault(400, "Via", "Via: "+why)
-			}
-			vias += n
-		case idFrom, idTo, idCallID, idCSeq, idMaxForwards:
-			if seen[f.id] {
-				return fault(400, fieldNames[f.id], "two "+fieldNames[f.id]+" fields")
-			}
-			if why := checkSingle(f.id, h.value(f), m, request); why != "" {
-				return fault(400, fieldNames[f.id], fieldNames[f.id]+": "+why)
-			}
-		case idContact:
-			if why := checkContacts(h.value(f)); why != "" {
-				return fault(400, "Contact", "Contact: "+why)
-			}
+	return fault(400, "", "folded start line")
+}
+
+func (h *Header) validField(f *field, vias *int, seen uint32, m Method, request bool) *Fault {
+	var why string
+	switch f.id {
+	case idBad:
+		return fault(400, "", "a line that is no header field")
+	case idVia:
+		var n int
+		n, why = checkVias(h.value(f))
+		*vias += n
+	case idContact:
+		why = checkContacts(h.value(f))
+	default:
+		if seen&(1<<f.id) != 0 {
+			return fault(400, fieldNames[f.id], "two "+fieldNames[f.id]+" fields")
 		}
-		if f.id <= idMaxForwards {
-			seen[f.id] = true
-		}
+		why = checkSingle(f.id, h.value(f), m, request)
 	}
-	for id := idVia; id <= idCSeq; id++ {
-		if !seen[id] {
-			return fault(400, fieldNames[id], "no "+fieldNames[id])
-		}
-	}
-	if h.flags&startFolded != 0 {
-		return fault(400, "", "folded start line")
-	}
-	if h.flags&noTail != 0 {
-		return fault(400, "", "no empty line behind the header fields")
-	}
-	if vias > l.Vias {
-		return fault(513, "Via", "over "+strconv.Itoa(l.Vias)+" Vias")
+	if why != "" {
+		return fault(400, fieldNames[f.id], fieldNames[f.id]+": "+why)
 	}
 	return nil
 }
@@ -194,17 +208,17 @@ func checkSingle(id fieldID, s string, m Method, request bool) string {
 	case idFrom, idTo:
 		return checkAddr(s)
 	case idCallID:
-		if s == "" {
-			return "empty"
-		}
 		for i := range len(s) {
-			if isSpace(s[i]) {
+			if s[i] <= ' ' {
 				return "white space"
 			}
 		}
+		if s == "" {
+			return "empty"
+		}
 	case idCSeq:
-		_, method, why := parseCSeq(s)
-		if why == "" && request && method != m {
+		method, why := cseqMethod(s)
+		if why == "" && request && method != string(m) {
 			return "not the method of the request"
 		}
 		return why
@@ -221,9 +235,11 @@ func checkAddr(s string) string {
 	if why != "" {
 		return why
 	}
-	var u URI
-	if why, _ = u.parse(s[p.uri:p.uriEnd]); why != "" {
+	if why = checkURI(s[p.uri:p.uriEnd]); why != "" {
 		return why
+	}
+	if p.params == p.end {
+		return ""
 	}
 	if _, ok := goodParams(s[p.params:p.end]); !ok {
 		return "bad parameter"
@@ -241,4 +257,48 @@ func checkContacts(s string) string {
 		}
 	}
 	return ""
+}
+
+// checkURI is URI.parse for those who only want to know. The URIs of everyday calls pass in one look at every byte.
+func checkURI(s string) string {
+	if len(s) > 4 && s[:4] == "sip:" {
+		if plainURI(s) {
+			return ""
+		}
+	}
+	var u URI
+	why, _ := u.parse(s)
+	return why
+}
+
+// plainURI accepts sip:[user@]host[:port][;params], nothing odd about it.
+func plainURI(s string) bool {
+	i := 4
+	for i < len(s) && is(s[i], isUserChar) {
+		i++
+	}
+	switch {
+	case i == len(s) || s[i] != '@':
+		if i = 4; strings.IndexByte(s, '@') >= 0 {
+			return false
+		}
+	case i == 4:
+		return false
+	default:
+		i++
+	}
+	from := i
+	for i < len(s) && is(s[i], isHost) {
+		i++
+	}
+	if i == from {
+		return false
+	}
+	if i < len(s) && s[i] == ':' {
+		port, n := digits(s[i+1:], 65535)
+		if i += 1 + n; n == 0 || port == 0 {
+			return false
+		}
+	}
+	return i == len(s) || s[i] == ';' && allOf(s[i:], isURIParam)
 }

@@ -103,15 +103,25 @@ func (h *Header) CSeq() (seq uint32, m Method, err error) {
 }
 
 func parseCSeq(s string) (seq uint32, m Method, reason string) {
-	n, end := digits(s, 1<<31-1)
+	name, reason := cseqMethod(s)
+	if reason != "" {
+		return 0, "", reason
+	}
+	n, _ := digits(s, 1<<31-1)
+	return uint32(n), knownMethod(name), ""
+}
+
+// cseqMethod checks a CSeq value and gives its method.
+func cseqMethod(s string) (method, reason string) {
+	_, end := digits(s, 1<<31-1)
 	if end == 0 || end < len(s) && isDigit(s[end]) {
-		return 0, "", "number missing or not below 2^31"
+		return "", "number missing or not below 2^31"
 	}
 	i := skipSpace(s, end)
 	if i == end || !allOf(s[i:], isToken) {
-		return 0, "", "no method behind the number"
+		return "", "no method behind the number"
 	}
-	return uint32(n), knownMethod(s[i:]), ""
+	return s[i:], ""
 }
 
 func (h *Header) number(id fieldID, max uint64) (uint64, error) {
