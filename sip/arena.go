@@ -2,18 +2,12 @@ package sip
 
 import "strings"
 
-// arenaSize holds the edits of a forwarded request: Via, Record-Route, Max-Forwards, a Request-URI.
-const arenaSize = 384
-
 // begin readies the overlay for an edit.
 func (h *Header) begin() {
 	if h.flags&edited != 0 {
 		return
 	}
 	h.flags |= edited
-	if h.arena == nil {
-		h.arena = make([]byte, 0, arenaSize)
-	}
 	if h.flags&noTail != 0 {
 		h.closeLines()
 	}
@@ -30,7 +24,7 @@ func (h *Header) closeLines() {
 		return
 	}
 	f := &l[len(l)-1]
-	if !strings.HasSuffix(h.piece(f.src, f.start, f.end), "\n") {
+	if !strings.HasSuffix(h.line(f), "\n") {
 		*f = h.copyField(h, f)
 	}
 }
@@ -39,7 +33,7 @@ func (h *Header) closeLines() {
 func (h *Header) setStart(b []byte) {
 	from := len(h.arena)
 	h.arena = append(b, "\r\n"...)
-	h.start = span{uint32(from), uint32(len(h.arena)), inArena}
+	h.start = span{uint32(from) | arenaBit, uint32(len(h.arena) - from)}
 }
 
 // appendClean appends a value without line breaks: what comes from outside must not start a field of its own.
@@ -60,18 +54,26 @@ func appendClean(b []byte, s string) []byte {
 // open starts a field line in the arena: name, colon, space.
 func (h *Header) open(id fieldID, name string) field {
 	h.begin()
-	f := field{start: uint32(len(h.arena)), id: id, src: inArena, nameLen: uint16(len(name))}
+	f := field{at: uint32(len(h.arena)) | arenaBit, id: id}
 	h.arena = append(h.arena, name...)
-	h.arena = append(h.arena, ": "...)
-	f.val = uint32(len(h.arena))
+	if id != idBad {
+		h.arena = append(h.arena, ": "...)
+	}
+	f.val = uint16(len(h.arena) - f.start())
 	return f
 }
 
+// start is the offset into text or arena.
+func (f *field) start() int { return int(f.at &^ arenaBit) }
+
 // shut ends the line that open began; the value was appended in between.
 func (h *Header) shut(f field) field {
-	f.valEnd = uint32(len(h.arena))
+	if n := len(h.arena) - f.start(); n > maxLine-2 {
+		h.arena = h.arena[:f.start()+maxLine-2] // a line that no index entry can hold; Set documents it
+	}
+	f.valLen = uint16(len(h.arena) - f.start() - int(f.val))
 	h.arena = append(h.arena, "\r\n"...)
-	f.end = uint32(len(h.arena))
+	f.size = uint16(len(h.arena) - f.start())
 	return f
 }
 
@@ -82,28 +84,38 @@ func (h *Header) make(id fieldID, name, value string) field {
 }
 
 // rewrite gives a copy of f in the arena in which the bytes [from, to) of the value are replaced. The name stays as written.
-func (h *Header) rewrite(f *field, from, to uint32, with string) field {
+func (h *Header) rewrite(f *field, from, to int, with string) field {
 	g := h.reopen(f)
-	h.arena = append(h.arena, h.piece(f.src, f.val, from)...)
+	v := h.value(f)
+	h.arena = append(h.arena, v[:from]...)
 	h.arena = appendClean(h.arena, with)
-	h.arena = append(h.arena, h.piece(f.src, to, f.valEnd)...)
+	h.arena = append(h.arena, v[to:]...)
 	return h.shut(g)
 }
 
 // reopen is open with the name of f.
 func (h *Header) reopen(f *field) field {
 	h.begin()
-	g := field{start: uint32(len(h.arena)), id: f.id, src: inArena, nameLen: f.nameLen}
-	h.arena = append(h.arena, h.piece(f.src, f.start, f.start+uint32(f.nameLen))...)
-	if f.id != idBad {
-		h.arena = append(h.arena, ": "...)
+	return h.open(f.id, h.name(f))
+}
+
+// slot appends an empty index entry.
+func (h *Header) slot() *field {
+	if h.more == nil && h.count < inlineFields {
+		h.count++
+		return &h.inline[h.count-1]
 	}
-	g.val = uint32(len(h.arena))
-	return g
+	if h.more == nil {
+		l := append(make([]field, 0, 2*inlineFields), h.inline[:]...)
+		h.more = &l
+	}
+	*h.more = append(*h.more, field{})
+	h.count++
+	return &(*h.more)[h.count-1]
 }
 
 func (h *Header) insert(i int, f field) {
-	h.append(f)
+	h.slot()
 	l := h.list()
 	copy(l[i+1:], l[i:])
 	l[i] = f
@@ -115,6 +127,6 @@ func (h *Header) remove(i int) {
 	copy(l[i:], l[i+1:])
 	h.count--
 	if h.more != nil {
-		h.more = h.more[:h.count]
+		*h.more = l[:h.count]
 	}
 }

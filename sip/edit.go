@@ -1,10 +1,11 @@
 package sip
 
 // name checks a field name given by a caller. One that is no token would break the message, so such an edit is not made.
-func goodName(name string) bool { return len(name) < 1<<16 && allOf(name, isToken) }
+func goodName(name string) bool { return len(name) < 1<<10 && allOf(name, isToken) }
 
 // Set leaves one field of that name: the first is replaced in place, others removed; appended (before the fields that
-// describe the body) when absent. Line breaks in value become spaces. A name that is no token is ignored, here and in all edits.
+// describe the body) when absent. Line breaks in value become spaces. In all edits, a name that is no token
+// is ignored, and a line is cut off at 65535 bytes.
 func (h *Header) Set(name, value string) {
 	if !goodName(name) {
 		return
@@ -136,7 +137,7 @@ func (h *Header) pop(i int) string {
 	if next == len(all) {
 		h.remove(i)
 	} else {
-		h.replace(i, h.rewrite(f, f.val, f.val+uint32(next), ""))
+		h.replace(i, h.rewrite(f, 0, next, ""))
 	}
 	return trim(all[:end])
 }
@@ -157,7 +158,7 @@ func (h *Header) ReplaceFirst(name, value string) bool {
 			end = c
 		}
 	}
-	h.replace(i, h.rewrite(f, f.val, f.val+uint32(end), value))
+	h.replace(i, h.rewrite(f, 0, end, value))
 	h.fixLength(id)
 	return true
 }
@@ -205,7 +206,7 @@ func (h *Header) delValues(i int, f func(string) bool) (gone int, empty bool) {
 		}
 	}
 	if gone > 0 && len(kept) > 0 {
-		h.replace(i, h.rewrite(fi, fi.val, fi.valEnd, string(kept)))
+		h.replace(i, h.rewrite(fi, 0, len(all), string(kept)))
 	}
 	return gone, len(kept) == 0
 }
@@ -219,9 +220,9 @@ func (h *Header) PrependFunc(name string, f func(b []byte) []byte) {
 	id := lookupName(name)
 	g := h.open(id, name)
 	h.arena = f(h.arena)
-	for i, c := range h.arena[g.val:] {
+	for i, c := range h.arena[g.start()+int(g.val):] {
 		if c == '\r' || c == '\n' {
-			h.arena[int(g.val)+i] = ' '
+			h.arena[g.start()+int(g.val)+i] = ' '
 		}
 	}
 	h.insert(h.topAt(id, name), h.shut(g))

@@ -131,11 +131,10 @@ func (h *Header) SetToTag(tag string) {
 	if !ok {
 		q.start, q.end = len(v)-at, len(v)-at
 	}
-	at += int(f.val)
 	g := h.reopen(f)
-	h.arena = append(h.arena, h.piece(f.src, f.val, uint32(at+q.start))...)
+	h.arena = append(h.arena, v[:at+q.start]...)
 	h.arena = appendParam(h.arena, ";tag=", tag)
-	h.arena = append(h.arena, h.piece(f.src, uint32(at+q.end), f.valEnd)...)
+	h.arena = append(h.arena, v[at+q.end:]...)
 	h.replace(i, h.shut(g))
 }
 

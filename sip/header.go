@@ -12,43 +12,37 @@ import (
 // Reading is safe for concurrent use as long as nobody edits; reading never allocates unless it says so.
 // A Header must not be copied by assignment once it was edited; Clone the message.
 type Header struct {
-	text  string // what was received: start line, header fields, body
-	arena []byte // what was edited, append-only: strings handed out point into it and stay what they were
-
-	inline [inlineFields]field
-	more   []field // all fields, when they are more than inline holds
-	count  int
+	text    string   // what was received: start line, header fields, body
+	arena   []byte   // what was edited, append-only: strings handed out point into it and stay what they were
+	more    *[]field // all fields, when they are more than inline holds
+	newBody string
 
 	start    span   // start line with its line end
 	tail     span   // empty line and body, unless the body was replaced
 	bodyAt   uint32 // where the body starts in text
-	newBody  string
-	trailing int
+	trailing uint32
+	count    uint16
 	flags    flags
+	inline   [inlineFields]field // behind all pointers, so that the collector need not look at it
 }
 
 const inlineFields = 24
 
-// A field is one header field line (folds included): offsets into text or arena.
+// A field is one header field line, folds included. It is small because every message carries two dozen.
 type field struct {
-	start, val, valEnd, end uint32 // the name starts at start, the line end is before end
-	nameLen                 uint16
-	id                      fieldID
-	src                     source
+	at          uint32 // where the line starts: an offset into text, or into arena with arenaBit
+	size        uint16 // length of the line with its end; a longer one is refused, see maxLine
+	val, valLen uint16 // the value, from the start of the line
+	id          fieldID
 }
-
-type source uint8
 
 const (
-	inText source = iota
-	inArena
+	arenaBit = 1 << 31
+	maxLine  = 1<<16 - 1
 )
 
-// A span is a piece of text or arena.
-type span struct {
-	start, end uint32
-	src        source
-}
+// A span is a piece of text or arena, at as in field.
+type span struct{ at, size uint32 }
 
 type flags uint16
 
@@ -72,24 +66,35 @@ func (h *Header) Head() *Header { return h }
 
 func (h *Header) list() []field {
 	if h.more != nil {
-		return h.more
+		return *h.more
 	}
 	return h.inline[:h.count]
 }
 
 // piece gives bytes of text or arena as a string. The arena is append-only, so the string never changes.
-func (h *Header) piece(src source, start, end uint32) string {
-	if src == inText {
-		return h.text[start:end]
+func (h *Header) piece(at, size uint32) string {
+	if at&arenaBit == 0 {
+		return h.text[at : at+size]
 	}
-	b := h.arena[start:end]
+	at &^= arenaBit
+	b := h.arena[at : at+size]
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-func (h *Header) value(f *field) string { return h.piece(f.src, f.val, f.valEnd) }
+func (h *Header) line(f *field) string { return h.piece(f.at, uint32(f.size)) }
+
+func (h *Header) value(f *field) string { return h.piece(f.at+uint32(f.val), uint32(f.valLen)) }
 
 func (h *Header) name(f *field) string {
-	return h.piece(f.src, f.start, f.start+uint32(f.nameLen))
+	if f.id == idBad {
+		return ""
+	}
+	line := h.line(f)
+	i := 0
+	for i < len(line) && is(line[i], isToken) {
+		i++
+	}
+	return line[:i]
 }
 
 // first is the index of the first field with that id, -1 when there is none.
@@ -228,12 +233,12 @@ func (h *Header) HasToken(name, token string) bool {
 }
 
 // Trailing is the number of bytes dropped behind the body of a datagram.
-func (h *Header) Trailing() int { return h.trailing }
+func (h *Header) Trailing() int { return int(h.trailing) }
 
 // Body returns the body.
 func (h *Header) Body() string {
 	if h.flags&bodyNew != 0 {
 		return h.newBody
 	}
-	return h.text[h.bodyAt:h.tail.end]
+	return h.text[h.bodyAt : h.tail.at+h.tail.size]
 }

@@ -20,23 +20,24 @@ type Message interface {
 type Request struct {
 	Method Method
 	URI    URI // zero and URIError set when it cannot be parsed
-	Header
 	uriErr *ParseError
+	Header
 }
 
 // A Response is a SIP response.
 type Response struct {
 	Code   int
 	Reason string
-	Header
 	// Cause is nil for a response received from the wire; otherwise why this library made it
 	// (transaction.ErrTimeout, a transport error, ErrNoAddress ...), or ErrLocal for an answer of a handler.
 	Cause error
+	Header
 }
 
 // NewRequest makes a request with start line and Content-Length 0 only; the caller adds the fields it wants.
 func NewRequest(m Method, u URI) *Request {
-	r := &Request{Method: m}
+	r := newRequest()
+	r.Method = m
 	r.blank()
 	r.SetURI(u)
 	r.setNumber(idContentLength, 0)
@@ -95,30 +96,6 @@ func lastWord(line string) string {
 		i--
 	}
 	return line[i:end]
-}
-
-// share makes the header fit for a second owner: neither may append where the other does.
-func (h *Header) share() {
-	h.arena = h.arena[:len(h.arena):len(h.arena)]
-	if h.more != nil {
-		h.more = append(make([]field, 0, len(h.more)+4), h.more...)
-	}
-}
-
-// Clone returns an independent copy that shares the text.
-func (r *Request) Clone() *Request {
-	c := new(Request)
-	*c = *r
-	c.share()
-	return c
-}
-
-// Clone returns an independent copy that shares the text.
-func (r *Response) Clone() *Response {
-	c := new(Response)
-	*c = *r
-	c.share()
-	return c
 }
 
 // Is reports whether the final or provisional code is one of codes; false on nil.

@@ -59,7 +59,8 @@ func parse(text string) (Message, string) {
 		if fault != "" {
 			return nil, fault
 		}
-		r := &Response{Code: code, Reason: reason}
+		r := newResponse()
+		r.Code, r.Reason = code, reason
 		r.index(text, end)
 		return r, ""
 	}
@@ -67,7 +68,8 @@ func parse(text string) (Message, string) {
 	if fault != "" {
 		return nil, fault
 	}
-	r := &Request{Method: method}
+	r := newRequest()
+	r.Method = method
 	if len(method)+1+len(uri)+1+7 != len(line) {
 		r.flags |= startOdd
 	}
@@ -143,7 +145,7 @@ func (h *Header) index(text string, i int) {
 		_, n := cutLine(text[i:])
 		i += n
 	}
-	h.start = span{0, uint32(i), inText}
+	h.start = span{0, uint32(i)}
 	length, lengths := -1, 0
 	for {
 		if i >= len(text) {
@@ -153,17 +155,16 @@ func (h *Header) index(text string, i int) {
 		if c := text[i]; c == '\n' || c == '\r' && i+1 < len(text) && text[i+1] == '\n' {
 			break
 		}
-		if h.count == maxIndexed {
+		if h.count >= maxIndexed {
 			h.flags |= tooMany
 			i = h.rest(i)
 			continue
 		}
-		f := h.scanField(i)
-		i = int(f.end)
-		h.append(f)
+		f := h.slot()
+		i = h.scanField(f, i)
 		if f.id == idContentLength {
 			lengths++
-			length = h.frame(h.value(&f), length, lengths)
+			length = h.frame(h.value(f), length, lengths)
 		}
 	}
 	h.endHeader(i, length)
@@ -196,28 +197,35 @@ func (h *Header) endHeader(i, length int) {
 	if length > have {
 		h.flags |= lenShort
 	} else if length >= 0 {
-		h.trailing = have - length
+		h.trailing = uint32(have - length)
 		h.text = h.text[:body+length]
 	}
-	h.tail = span{uint32(i), uint32(len(h.text)), inText}
+	h.tail = span{uint32(i), uint32(len(h.text) - i)}
 	h.bodyAt = uint32(body)
 }
 
-// rest puts all lines from i to the empty line into one bad field.
+// rest takes the lines from i to the empty line as one piece that is no field.
 func (h *Header) rest(i int) int {
 	end := i
 	for end < len(h.text) && h.text[end] != '\n' && !strings.HasPrefix(h.text[end:], "\r\n") {
 		_, n := cutLine(h.text[end:])
 		end += n
 	}
-	l := h.list()
-	last := &l[len(l)-1]
-	*last = field{start: last.start, val: last.start, valEnd: uint32(end), end: uint32(end), id: idBad}
+	h.chunks(i, end)
 	return end
 }
 
-// scanField reads the field line at i with its folds (§7.3.1).
-func (h *Header) scanField(i int) field {
+// chunks makes bad fields of [i, end), none longer than a field can be.
+func (h *Header) chunks(i, end int) {
+	for i < end {
+		n := min(end-i, maxLine)
+		*h.slot() = field{at: uint32(i), size: uint16(n), valLen: uint16(n), id: idBad}
+		i += n
+	}
+}
+
+// scanField reads the field line at i with its folds (§7.3.1) into f and gives the index behind it.
+func (h *Header) scanField(f *field, i int) int {
 	text := h.text
 	end := len(text)
 	for at := i; ; {
@@ -231,43 +239,35 @@ func (h *Header) scanField(i int) field {
 			break
 		}
 	}
-	f := field{start: uint32(i), end: uint32(end)}
-	colon := i
-	for colon < end && is(text[colon], isToken) {
+	line := text[i:end]
+	if len(line) > maxLine {
+		h.flags |= tooMany
+		h.count--
+		h.chunks(i, end)
+		return end
+	}
+	name := 0
+	for name < len(line) && is(line[name], isToken) {
+		name++
+	}
+	colon := name
+	for colon < len(line) && isBlank(line[colon]) {
 		colon++
 	}
-	nameEnd := colon
-	for colon < end && isBlank(text[colon]) {
-		colon++
-	}
-	val, valEnd := colon+1, end
-	if colon >= end || text[colon] != ':' || nameEnd == i || nameEnd-i > 1<<16-1 {
+	val, valEnd := colon+1, len(line)
+	if colon < len(line) && line[colon] == ':' && name > 0 {
+		f.id = lookupName(line[:name])
+	} else {
 		f.id = idBad
-		val, nameEnd = i, i
+		val = 0
 	}
-	for val < valEnd && isSpace(text[val]) {
+	for val < valEnd && isSpace(line[val]) {
 		val++
 	}
-	for valEnd > val && isSpace(text[valEnd-1]) {
+	for valEnd > val && isSpace(line[valEnd-1]) {
 		valEnd--
 	}
-	f.nameLen = uint16(nameEnd - i)
-	f.val, f.valEnd = uint32(val), uint32(valEnd)
-	if f.id != idBad {
-		f.id = lookupName(text[i:nameEnd])
-	}
-	return f
-}
-
-func (h *Header) append(f field) {
-	if h.more == nil && h.count < inlineFields {
-		h.inline[h.count] = f
-		h.count++
-		return
-	}
-	if h.more == nil {
-		h.more = append(make([]field, 0, 2*inlineFields), h.inline[:]...)
-	}
-	h.more = append(h.more, f)
-	h.count++
+	f.at, f.size = uint32(i), uint16(len(line))
+	f.val, f.valLen = uint16(val), uint16(valEnd-val)
+	return end
 }

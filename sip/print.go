@@ -9,17 +9,17 @@ type run struct {
 	s span
 }
 
-func (r *run) add(s span) {
-	if s.src == r.s.src && s.start == r.s.end {
-		r.s.end = s.end
+func (r *run) add(at, size uint32) {
+	if at == r.s.at+r.s.size { // arenaBit keeps text and arena apart
+		r.s.size += size
 		return
 	}
 	r.flush()
-	r.s = s
+	r.s = span{at, size}
 }
 
 func (r *run) flush() {
-	r.b = append(r.b, r.h.piece(r.s.src, r.s.start, r.s.end)...)
+	r.b = append(r.b, r.h.piece(r.s.at, r.s.size)...)
 }
 
 func (h *Header) appendTo(b []byte) []byte {
@@ -29,11 +29,10 @@ func (h *Header) appendTo(b []byte) []byte {
 	r := run{h: h, b: b, s: h.start}
 	l := h.list()
 	for i := range l {
-		f := &l[i]
-		r.add(span{f.start, f.end, f.src})
+		r.add(l[i].at, uint32(l[i].size))
 	}
 	if h.flags&bodyNew == 0 {
-		r.add(h.tail)
+		r.add(h.tail.at, h.tail.size)
 		r.flush()
 		return r.b
 	}
@@ -46,21 +45,19 @@ func (h *Header) len() int {
 	if h.flags&edited == 0 {
 		return len(h.text)
 	}
-	n := h.start.len()
+	n := int(h.start.size)
 	l := h.list()
 	for i := range l {
-		n += int(l[i].end - l[i].start)
+		n += int(l[i].size)
 	}
 	if h.flags&bodyNew == 0 {
-		return n + h.tail.len()
+		return n + int(h.tail.size)
 	}
 	return n + 2 + len(h.newBody)
 }
 
-func (s span) len() int { return int(s.end - s.start) }
-
 // startLine is the start line with its line end.
-func (h *Header) startLine() string { return h.piece(h.start.src, h.start.start, h.start.end) }
+func (h *Header) startLine() string { return h.piece(h.start.at, h.start.size) }
 
 // AppendTo appends the message as it goes on the wire, see Message.
 func (r *Request) AppendTo(b []byte) []byte {
@@ -85,7 +82,7 @@ func (h *Header) appendBehind(b []byte, line string) []byte {
 	b = append(b, line...)
 	n := len(b)
 	b = h.appendTo(b)
-	return append(b[:n], b[n+h.start.len():]...)
+	return append(b[:n], b[n+int(h.start.size):]...)
 }
 
 // Len is the number of bytes AppendTo appends.
@@ -101,7 +98,7 @@ func (r *Response) Len() int {
 	if r.statusAsWritten() {
 		return r.len()
 	}
-	return r.len() - r.start.len() + len(appendStatusLine(nil, r.Code, r.Reason))
+	return r.len() - int(r.start.size) + len(appendStatusLine(nil, r.Code, r.Reason))
 }
 
 func (r *Request) String() string  { return string(r.AppendTo(make([]byte, 0, r.Len()))) }

@@ -8,12 +8,13 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 	if reason == "" {
 		reason = StatusText(code)
 	}
-	res := &Response{Code: code, Reason: reason, Cause: ErrLocal}
+	res := newAnswer()
+	res.Code, res.Reason, res.Cause = code, reason, ErrLocal
 	res.text = r.text
 	res.blank()
 	from := len(res.arena)
 	res.arena = appendStatusLine(res.arena, code, reason)
-	res.start = span{uint32(from), uint32(len(res.arena)), inArena}
+	res.start = span{uint32(from) | arenaBit, uint32(len(res.arena) - from)}
 	l := r.list()
 	for i := range l {
 		switch l[i].id {
@@ -32,27 +33,30 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 	return res
 }
 
-// borrow appends a field of q: by reference when it stands in the text both share, else as a copy.
+// borrow appends a field of q: by reference when it stands in the text that both share, else as a copy.
 func (h *Header) borrow(q *Header, f *field) {
-	line := q.piece(f.src, f.start, f.end)
-	if f.src == inText && len(h.text) == len(q.text) && line[len(line)-1] == '\n' {
-		h.append(*f)
+	if line := q.line(f); f.at&arenaBit == 0 && line[len(line)-1] == '\n' {
+		*h.slot() = *f
 		return
 	}
-	h.append(h.copyField(q, f))
+	*h.slot() = h.copyField(q, f)
 }
 
-// copyField copies a field of another message into the arena.
+// copyField copies a field of another message, or a cut-off one of this message, into the arena.
 func (h *Header) copyField(q *Header, f *field) field {
 	h.begin()
 	g := *f
-	g.src, g.start = inArena, uint32(len(h.arena))
-	line := q.piece(f.src, f.start, f.end)
-	h.arena = append(h.arena, line...)
+	g.at = uint32(len(h.arena)) | arenaBit
+	line := q.line(f)
 	if line[len(line)-1] != '\n' {
+		line = line[:min(len(line), maxLine-2)]
+		g.valLen = uint16(min(int(g.valLen), len(line)-int(g.val)))
+		h.arena = append(h.arena, line...)
 		h.arena = append(h.arena, "\r\n"...)
+	} else {
+		h.arena = append(h.arena, line...)
 	}
-	g.val, g.valEnd, g.end = g.start+f.val-f.start, g.start+f.valEnd-f.start, uint32(len(h.arena))
+	g.size = uint16(len(h.arena) - g.start())
 	return g
 }
 

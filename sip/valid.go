@@ -80,7 +80,7 @@ func (h *Header) validSize(l *Limits) *Fault {
 		return fault(513, "", "over "+strconv.Itoa(l.MessageBytes)+" bytes")
 	case size-len(h.Body()) > l.HeaderBytes:
 		return fault(513, "", "header over "+strconv.Itoa(l.HeaderBytes)+" bytes")
-	case h.count > l.Fields || h.flags&tooMany != 0:
+	case int(h.count) > l.Fields || h.flags&tooMany != 0:
 		return fault(513, "", "over "+strconv.Itoa(l.Fields)+" header fields")
 	}
 	return nil
@@ -90,8 +90,8 @@ func (r *Request) validStart(l *Limits) *Fault {
 	if r.flags&versionOdd != 0 {
 		return fault(505, "", r.Version())
 	}
-	if r.start.len() > l.URIBytes { // only then worth an exact look
-		if n := r.start.len() - len(r.Method) - len("  SIP/2.0\r\n"); n > l.URIBytes {
+	if int(r.start.size) > l.URIBytes { // only then worth an exact look
+		if n := int(r.start.size) - len(r.Method) - len("  SIP/2.0\r\n"); n > l.URIBytes {
 			return fault(414, "", "over "+strconv.Itoa(l.URIBytes)+" bytes")
 		}
 	}

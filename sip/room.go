@@ -1,0 +1,72 @@
+package sip
+
+// Messages are allocated with room for their edits behind them, which spares the arena an allocation of its own: a
+// received message may get received and rport, a clone goes out with Via, Record-Route, Max-Forwards and Request-URI.
+const (
+	receivedRoom = 176
+	cloneRoom    = 368
+	answerRoom   = 272
+)
+
+func newRequest() *Request {
+	m := new(struct {
+		Request
+		room [receivedRoom]byte
+	})
+	m.arena = m.room[:0]
+	return &m.Request
+}
+
+func newResponse() *Response {
+	m := new(struct {
+		Response
+		room [receivedRoom]byte
+	})
+	m.arena = m.room[:0]
+	return &m.Response
+}
+
+func newAnswer() *Response {
+	m := new(struct {
+		Response
+		room [answerRoom]byte
+	})
+	m.arena = m.room[:0]
+	return &m.Response
+}
+
+// Clone returns an independent copy that shares the text.
+func (r *Request) Clone() *Request {
+	m := new(struct {
+		Request
+		room [cloneRoom]byte
+	})
+	m.Request = *r
+	m.unshare(m.room[:0])
+	return &m.Request
+}
+
+// Clone returns an independent copy that shares the text.
+func (r *Response) Clone() *Response {
+	m := new(struct {
+		Response
+		room [receivedRoom]byte
+	})
+	m.Response = *r
+	m.unshare(m.room[:0])
+	return &m.Response
+}
+
+// unshare gives a copied header an overlay of its own. A small arena moves into the room; a large one is shared, without
+// its spare capacity: neither owner may append where the other does.
+func (h *Header) unshare(room []byte) {
+	if len(h.arena) <= cap(room)/2 {
+		h.arena = append(room, h.arena...)
+	} else {
+		h.arena = h.arena[:len(h.arena):len(h.arena)]
+	}
+	if h.more != nil {
+		l := append(make([]field, 0, len(*h.more)+4), *h.more...)
+		h.more = &l
+	}
+}
