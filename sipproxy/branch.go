@@ -2,6 +2,7 @@ package sipproxy
 
 import (
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/sipkit/sipkit/sip"
@@ -190,6 +191,7 @@ func (b *Branch) success(res *sip.Response) (wake bool) {
 	if !f.done {
 		f.done, f.result = true, res
 	}
+	f.slim()
 	return f.rouse()
 }
 
@@ -207,6 +209,10 @@ func (r *Request) relaySuccess(res *sip.Response) {
 // failure keeps a final response other than 2xx, or goes on to the target's alternatives.
 func (b *Branch) failure(res *sip.Response) (wake bool) {
 	f := b.fork
+	if res.Code == 503 && res.Cause == nil && b.again() { // RFC 3263 §4.3
+		b.Of.srv.trs.Report(b.Remote, false)
+		return f.rouse()
+	}
 	b.end()
 	if b.expired != 0 && (res.Code == 487 || res.Cause != nil) {
 		res = b.Of.made(b.expired, transaction.ErrTimeout)
@@ -221,7 +227,7 @@ func (b *Branch) failure(res *sip.Response) (wake bool) {
 		f.consider(res)
 	}
 	if res.Code >= 600 {
-		f.cancelBranches(`SIP;cause=603`)
+		f.cancelBranches("SIP;cause=" + strconv.Itoa(res.Code))
 	}
 	return f.settle()
 }

@@ -21,6 +21,13 @@ func (r *Request) run() {
 		r.armTrying() // before the handler runs beside us
 	}
 	r.task.start(r.serve)
+	if r.srv.Runner != Goroutines && r.tx != nil {
+		r.mu.Lock()
+		if !r.returned && !r.trying {
+			r.armTrying() // the handler waits
+		}
+		r.mu.Unlock()
+	}
 }
 
 // armTrying sets the timer for a 100 where one may be due.
@@ -224,7 +231,7 @@ func (r *Request) abort() {
 	wake := false
 	if f := r.fork; f != nil && !f.done {
 		f.cancelBranches("")
-		f.done, f.result = true, r.made(503, ErrClosed)
+		f.done, f.result = true, r.made(503, sip.ErrLocal)
 		wake = f.rouse()
 	}
 	r.mu.Unlock()

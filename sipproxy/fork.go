@@ -52,6 +52,9 @@ func (r *Request) Forward(ctx context.Context, targets ...Target) *sip.Response 
 	for i := range targets {
 		f.add(&targets[i])
 	}
+	if f.open == 0 {
+		f.settle() // no branch fits the limit
+	}
 	f.wait()
 	r.fork = nil
 	res := f.result

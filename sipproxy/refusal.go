@@ -2,6 +2,7 @@ package sipproxy
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/sipkit/sipkit/sip"
 )
@@ -14,7 +15,7 @@ const (
 // refusal is the validation that binds forwarding only (§16.3 steps 2 to 5, RFC 5393): nil when the request may go on to n targets.
 func (r *Request) refusal(n int) *sip.Response {
 	switch {
-	case r.Request.URIError() != nil || r.Request.URI.Scheme == "":
+	case !understood(r.Request.URI.Scheme):
 		return r.made(416, errScheme)
 	case r.forwards() < 0:
 		return r.made(483, sip.ErrLocal)
@@ -24,6 +25,11 @@ func (r *Request) refusal(n int) *sip.Response {
 		return r.made(440, sip.ErrLocal)
 	}
 	return r.requirements()
+}
+
+// understood reports whether a proxy knows what to do with a URI scheme; tel needs a handler that maps it to a target.
+func understood(scheme string) bool {
+	return strings.EqualFold(scheme, "sip") || strings.EqualFold(scheme, "sips") || strings.EqualFold(scheme, "tel")
 }
 
 // requirements refuses option tags that a proxy has to understand (§16.3 step 5); this one knows none.

@@ -262,10 +262,31 @@ func (s *Server) close() {
 		r.cancel(ErrClosed, "")
 		r.abort()
 	}
-	s.trs.Close()
+	if !s.handlersEnd() {
+		s.log().Warn("handlers still run after the server has closed")
+	}
+	_ = s.trs.Close()
 	s.txs.Close()
-	s.handlers.Wait()
 	s.coroutines.close()
+}
+
+// closeWait is how long handlers have to return once their requests are cancelled and their branches ended.
+const closeWait = 5 * time.Second
+
+func (s *Server) handlersEnd() bool {
+	ended := make(chan struct{})
+	go func() {
+		s.handlers.Wait()
+		close(ended)
+	}()
+	late := time.NewTimer(closeWait)
+	defer late.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-late.C:
+		return false
+	}
 }
 
 // Check reports every mistake in the configuration at once, joined; nil when there is none. Run calls it first.

@@ -30,3 +30,13 @@ func (t *Server) Silence() {
 	t.key.own(make([]byte, 0, t.key.size()))
 	t.rearm(t, now)
 }
+
+// SetUser replaces the user of a client transaction, unless it has none any more.
+func (c *Client) SetUser(u ClientUser) {
+	s := c.layer.shard(c.link.hash)
+	s.Lock()
+	defer s.Unlock()
+	if c.user != nil {
+		c.user = u
+	}
+}
