@@ -73,6 +73,7 @@ type Embedded struct {
 
 	created, timedOut, refused, denied atomic.Uint64
 	gone                               counters // of ended sessions; under mu
+	complete                           uint64   // ended sessions that had been answered; under mu
 }
 
 // relaySetup is the configuration with its defaults filled in.
@@ -88,6 +89,7 @@ type relaySetup struct {
 type Counters struct {
 	Calls, Sessions   int    // held now; a session is one stream of a call
 	Created, TimedOut uint64 // sessions
+	Complete          uint64 // sessions that ended after they had been answered
 	Refused           uint64 // sessions: too many, or no free port
 	Denied            uint64 // destinations that the rules forbid
 	Packets, Bytes    uint64 // received
@@ -203,7 +205,7 @@ func (e *Embedded) Counters() Counters {
 	}
 	return Counters{
 		Calls: len(e.calls), Sessions: e.sessions,
-		Created: e.created.Load(), TimedOut: e.timedOut.Load(), Refused: e.refused.Load(), Denied: e.denied.Load(),
+		Created: e.created.Load(), Complete: e.complete, TimedOut: e.timedOut.Load(), Refused: e.refused.Load(), Denied: e.denied.Load(),
 		Packets: sum.packets, Bytes: sum.bytes, Relayed: sum.relayed,
 		Strangers: sum.strangers, Malformed: sum.malformed, Undeliverable: sum.undeliverable, Played: sum.played,
 	}

@@ -246,11 +246,15 @@ func (e *Embedded) StopRecord(_ context.Context, r Ref) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.each(r, func(s *relaySession) error {
-		s.loop.mu.Lock()
-		defer s.loop.mu.Unlock()
-		s.stopRecording()
+		s.endRecording()
 		return nil
 	})
+}
+
+func (s *relaySession) endRecording() {
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	s.stopRecording()
 }
 
 // each visits the streams of a leg; e.mu is held.

@@ -32,6 +32,7 @@ type relaySession struct {
 	codecs   [2]string     // payload types that each party takes, in order
 	audio    bool
 	ttl      time.Duration // of Control; 0: Timeout
+	marks    uint8         // of Control: who still holds the session
 
 	loop   *relayLoop
 	sides  [2]relaySide
@@ -126,6 +127,9 @@ func (e *Embedded) remove(s *relaySession) {
 		if o == s {
 			c.sessions = append(c.sessions[:i:i], c.sessions[i+1:]...)
 			e.sessions--
+			if s.ready() {
+				e.complete++
+			}
 			s.shut()
 			e.gone.add(&s.count)
 			break

@@ -18,6 +18,7 @@ type rtpStats struct {
 	live     bool
 	lost     uint64 // of the streams before this one
 	changes  uint32 // of SSRC
+	repeats  uint32
 }
 
 // maxDropout: a bigger step of the sequence number is a restart of the sender, not loss.
@@ -69,6 +70,9 @@ func (r *rtpStats) packet(b []byte, now int64, clocks []rtpClock) {
 		r.restart(ssrc, seq)
 		r.arrive(ts, now)
 		return
+	}
+	if delta == 0 {
+		r.repeats++
 	}
 	r.received++
 	if delta != 0 && delta < maxDropout { // late ones and copies would spoil the estimate
