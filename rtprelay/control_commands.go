@@ -245,12 +245,12 @@ func (c *Control) nets(s *relaySession, m *updateMods) (own, far *relayNet, code
 		own = e.set.nets[0]
 	}
 	switch {
+	case m.label != "" && e.netNamed(m.label) == nil:
+		return nil, nil, codeNoLocal
 	case s.sides[0].net != nil: // they have their ports already
 		return own, own, codeNone
 	case m.label != "":
-		if own = e.netNamed(m.label); own == nil {
-			return nil, nil, codeNoLocal
-		}
+		own = e.netNamed(m.label)
 	case m.local != "":
 		if own = e.netAt(m.local); own == nil {
 			return nil, nil, codeNoLocal
