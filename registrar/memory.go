@@ -5,7 +5,6 @@ import (
 	"hash/maphash"
 	"iter"
 	"math"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,30 +42,29 @@ type MemoryStats struct {
 }
 
 const (
-	memoryShards      = 256
+	memoryBits        = 8
+	memoryShards      = 1 << memoryBits
 	defaultMaxAORs    = 10_000_000
 	defaultEventQueue = 1 << 16
 )
 
 type shard struct {
-	mu    sync.Mutex
-	aors  map[AOR]*entry
-	wheel wheel
+	mu sync.Mutex
+	table
 }
 
-// state returns the packed bindings of aor, expired ones included; "" when there are none.
-func (s *shard) state(aor AOR) string {
+// at returns the shard of aor and its hash there.
+func (m *Memory) at(aor AOR) (*shard, uint64) {
+	m.once.Do(m.init)
+	hash := maphash.String(m.seed, string(aor))
+	return &m.shards[hash>>(64-memoryBits)], hash
+}
+
+// load returns the packed bindings of aor, expired ones included.
+func (s *shard) load(hash uint64, aor AOR) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.aors[aor]; e != nil {
-		return e.state
-	}
-	return ""
-}
-
-func (m *Memory) shard(aor AOR) *shard {
-	m.once.Do(m.init)
-	return &m.shards[maphash.String(m.seed, string(aor))%memoryShards]
+	return s.state(hash, aor)
 }
 
 func (m *Memory) init() {
@@ -122,7 +120,7 @@ func (s *scratch) release() {
 
 // update is Update; mark is what log returned, 0 when nothing changed.
 func (m *Memory) update(ctx context.Context, aor AOR, f func(old []Binding) ([]Binding, error)) (mark uint64, err error) {
-	sh := m.shard(aor)
+	sh, hash := m.at(aor)
 	work := scratches.Get().(*scratch)
 	defer work.release()
 	for {
@@ -130,7 +128,7 @@ func (m *Memory) update(ctx context.Context, aor AOR, f func(old []Binding) ([]B
 			return 0, err
 		}
 		now := time.Now().UnixNano()
-		old := sh.state(aor)
+		old := sh.load(hash, aor)
 		if work.old, err = appendLive(work.old[:0], old, now); err != nil {
 			return 0, err
 		}
@@ -138,28 +136,31 @@ func (m *Memory) update(ctx context.Context, aor AOR, f func(old []Binding) ([]B
 		if err != nil {
 			return 0, err
 		}
-		work.packed = packLive(work.packed[:0], next, now)
-		if old == string(work.packed) {
+		work.packed = packLive(append(work.packed[:0], aor...), next, now)
+		packed := work.packed[len(aor):]
+		if old == string(packed) {
 			return 0, nil
 		}
-		if len(work.packed) > maxState {
+		if len(packed) > maxState {
 			return 0, ErrTooLarge
 		}
-		mark, ok, err := m.swap(sh, aor, old, string(work.packed), now)
+		mark, ok, err := m.swap(sh, hash, old, string(work.packed), len(aor), now)
 		if ok || err != nil {
 			return mark, err
 		}
 	}
 }
 
-// packLive packs those of bs that expire after now.
+// packLive appends the packed form of those of bs that expire after now.
 func packLive(b []byte, bs []Binding, now int64) []byte {
+	empty := true
 	for i := range bs {
 		if unixNano(bs[i].Expires) <= now {
 			continue
 		}
-		if len(b) == 0 {
+		if empty {
 			b = append(b, stateVersion)
+			empty = false
 		}
 		b = appendBinding(b, &bs[i])
 	}
@@ -168,30 +169,33 @@ func packLive(b []byte, bs []Binding, now int64) []byte {
 
 // same tells whether two states are one text in memory, which is enough for compare-and-set: nobody changes a state in place.
 func same(a, b string) bool {
-	return len(a) == len(b) && unsafe.StringData(a) == unsafe.StringData(b)
+	return len(a) == len(b) && (a == "" || unsafe.StringData(a) == unsafe.StringData(b))
 }
 
-// swap replaces the state of aor; not ok: it is no longer old.
-func (m *Memory) swap(sh *shard, aor AOR, old, next string, now int64) (mark uint64, ok bool, err error) {
+// swap makes text, an address of aorLen octets and its packed bindings, what is stored; not ok: the bindings there are not old any more.
+func (m *Memory) swap(sh *shard, hash uint64, old, text string, aorLen int, now int64) (mark uint64, ok bool, err error) {
+	aor, next := AOR(text[:aorLen]), text[aorLen:]
 	sh.mu.Lock()
-	e := sh.aors[aor]
-	if cur := stateOf(e); cur != "" || old != "" {
-		if !same(cur, old) {
-			sh.mu.Unlock()
-			return 0, false, nil
-		}
+	i := sh.find(hash, aor)
+	if !same(sh.stateAt(i), old) {
+		sh.mu.Unlock()
+		return 0, false, nil
 	}
-	if e == nil {
-		if m.aors.Load() >= int64(m.MaxAORs) {
-			sh.mu.Unlock()
-			m.refused.Add(1)
-			return 0, false, ErrFull
-		}
-		aor = AOR(strings.Clone(string(aor))) // it may be a piece of a datagram
-	} else {
-		aor = e.aor
+	empty := false
+	switch {
+	case next == "":
+		sh.remove(hash, i)
+		empty = m.aors.Add(-1) == 0
+	case i != 0:
+		sh.replace(i, text)
+	case m.aors.Load() >= int64(m.MaxAORs):
+		sh.mu.Unlock()
+		m.refused.Add(1)
+		return 0, false, ErrFull
+	default:
+		sh.insert(hash, text, aorLen, now)
+		m.aors.Add(1)
 	}
-	empty := m.put(sh, e, aor, next, now)
 	if m.log != nil {
 		mark = m.log(aor, next)
 	}
@@ -206,52 +210,13 @@ func (m *Memory) swap(sh *shard, aor AOR, old, next string, now int64) (mark uin
 	return mark, true, nil
 }
 
-func stateOf(e *entry) string {
-	if e == nil {
-		return ""
-	}
-	return e.state
-}
-
-// put makes state that of aor, whose entry is e or nil, in the locked shard. It reports whether the store is empty now.
-func (m *Memory) put(sh *shard, e *entry, aor AOR, state string, now int64) (empty bool) {
-	if state == "" {
-		if e == nil {
-			return false
-		}
-		sh.wheel.remove(e)
-		delete(sh.aors, aor)
-		return m.aors.Add(-1) == 0
-	}
-	first, _ := spanOf(state)
-	when := ticksAt(first)
-	if e == nil {
-		if len(sh.aors) == 0 {
-			if sh.aors == nil {
-				sh.aors = make(map[AOR]*entry)
-			}
-			sh.wheel.now = max(sh.wheel.now, now/tick)
-		}
-		e = &entry{aor: aor, slot: slotNone}
-		sh.aors[aor] = e
-		m.aors.Add(1)
-	} else if when < e.when {
-		sh.wheel.remove(e) // one that expires later now is filed again when its old time comes
-	}
-	e.state = state
-	if e.slot == slotNone {
-		e.when = when
-		sh.wheel.add(e)
-	}
-	return false
-}
-
 // Lookup implements Store.
 func (m *Memory) Lookup(ctx context.Context, aor AOR) ([]Binding, error) {
 	if err := m.ready(ctx); err != nil {
 		return nil, err
 	}
-	state := m.shard(aor).state(aor)
+	sh, hash := m.at(aor)
+	state := sh.load(hash, aor)
 	if state == "" {
 		return nil, nil
 	}
@@ -272,22 +237,19 @@ func (m *Memory) Scan(ctx context.Context) iter.Seq2[AOR, []Binding] {
 
 // states yields every packed state. No lock is held meanwhile: each shard's table is copied when its turn comes.
 func (m *Memory) states(ctx context.Context) iter.Seq2[AOR, string] {
-	type pair struct {
-		aor   AOR
-		state string
-	}
 	return func(yield func(AOR, string) bool) {
-		var pairs []pair
+		var copied []entry
 		for i := range m.shards {
-			pairs = pairs[:0]
 			sh := &m.shards[i]
 			sh.mu.Lock()
-			for aor, e := range sh.aors {
-				pairs = append(pairs, pair{aor, e.state})
-			}
+			copied = append(copied[:0], sh.entries...)
 			sh.mu.Unlock()
-			for _, p := range pairs {
-				if m.ready(ctx) != nil || !yield(p.aor, p.state) {
+			for j := range copied {
+				e := &copied[j]
+				if e.text == "" {
+					continue
+				}
+				if m.ready(ctx) != nil || !yield(e.aor(), e.state()) {
 					return
 				}
 			}
@@ -319,7 +281,7 @@ func (m *Memory) Close() error {
 	for i := range m.shards {
 		sh := &m.shards[i]
 		sh.mu.Lock()
-		sh.aors, sh.wheel = nil, wheel{}
+		sh.table = table{}
 		sh.mu.Unlock()
 	}
 	m.aors.Store(0)

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"hash/maphash"
 	"math"
 	"runtime"
 	"sync"
@@ -104,30 +105,32 @@ func (m *Memory) sweepShard(sh *shard) (more bool) {
 	defer sh.mu.Unlock()
 	now := time.Now().UnixNano()
 	for range sweepStep {
-		e, more := sh.wheel.pop(now / tick)
+		i, more := sh.wheel.pop(sh.entries, now/tick)
 		if !more {
 			return false
 		}
-		if e != nil {
-			m.expire(sh, e, now)
+		if i != 0 {
+			m.expire(sh, i, now)
 		}
 	}
 	return true
 }
 
 // expire takes the expired bindings out of an entry that has left the wheel.
-func (m *Memory) expire(sh *shard, e *entry, now int64) {
-	old := e.state
-	e.state = dropExpired(old, now)
-	if e.state == "" {
-		delete(sh.aors, e.aor)
+func (m *Memory) expire(sh *shard, i uint32, now int64) {
+	e := &sh.entries[i]
+	aor, old := e.aor(), e.state()
+	next := dropExpired(old, now)
+	switch {
+	case next == "":
+		sh.remove(maphash.String(m.seed, string(aor)), i)
 		m.aors.Add(-1)
-	} else {
-		first, _ := spanOf(e.state)
-		e.when = ticksAt(first)
-		sh.wheel.add(e)
+	case same(old, next): // refreshed since it was filed
+		sh.file(i)
+	default:
+		sh.replace(i, string(aor)+next)
 	}
-	if !same(old, e.state) {
-		m.hub.publish(change{e.aor, old, e.state, now}, m.EventQueue)
+	if !same(old, next) {
+		m.hub.publish(change{aor, old, next, now}, m.EventQueue)
 	}
 }

@@ -26,97 +26,92 @@ const (
 	never       = math.MaxInt64
 )
 
-// An entry is an address-of-record in a shard's table and in its wheel. 64 bytes.
-type entry struct {
-	aor        AOR
-	state      string
-	prev, next *entry
-	when       int64  // tick at which the first binding expires
-	slot       uint16 // level*wheelSlots+slot, slotDue or slotNone
-}
-
 // A wheel is a hierarchical timing wheel over whole ticks (G. Varghese, A. Lauck, 1987): level l has 64 slots of
 // 64^l ticks. Adding and removing cost the same for any time; an entry comes down one level each time the
-// slot it lies in is reached. All work is done an entry at a time, so its owner can stop anywhere. Not safe for concurrent use.
+// slot it lies in is reached. All work is done an entry at a time, so its owner can stop anywhere.
+// Entries are places in the owner's slice, which every method is given. Not safe for concurrent use.
 type wheel struct {
 	now    int64               // every slot before it is empty
-	due    *entry              // met next
+	due    uint32              // head of the list met next
 	dueOf  uint16              // the slot that due was taken from: its entries still carry that number
 	used   [wheelLevels]uint64 // a bit a slot with entries
-	levels [wheelLevels]*[wheelSlots]*entry
+	levels [wheelLevels]*[wheelSlots]uint32
 }
 
-// add files e under e.when.
-func (w *wheel) add(e *entry) {
+// add files the entry at i under its when.
+func (w *wheel) add(l []entry, i uint32) {
+	e := &l[i]
 	if e.when <= w.now {
 		e.slot = slotDue
-		push(&w.due, e)
+		push(l, &w.due, i)
 		return
 	}
 	level := (bits.Len64(uint64(e.when^w.now)) - 1) / wheelBits
 	slot := int(e.when>>(level*wheelBits)) & (wheelSlots - 1)
 	if w.levels[level] == nil {
-		w.levels[level] = new([wheelSlots]*entry)
+		w.levels[level] = new([wheelSlots]uint32)
 	}
 	w.used[level] |= 1 << slot
 	e.slot = uint16(level*wheelSlots + slot)
-	push(&w.levels[level][slot], e)
+	push(l, &w.levels[level][slot], i)
 }
 
-func push(head **entry, e *entry) {
-	e.prev, e.next = nil, *head
-	if e.next != nil {
-		e.next.prev = e
+func push(l []entry, head *uint32, i uint32) {
+	e := &l[i]
+	e.prev, e.next = 0, *head
+	if e.next != 0 {
+		l[e.next].prev = i
 	}
-	*head = e
+	*head = i
 }
 
-// remove takes e out, wherever it is.
-func (w *wheel) remove(e *entry) {
+// remove takes the entry at i out, wherever it is.
+func (w *wheel) remove(l []entry, i uint32) {
+	e := &l[i]
 	if e.slot == slotNone {
 		return
 	}
-	if e.next != nil {
-		e.next.prev = e.prev
+	if e.next != 0 {
+		l[e.next].prev = e.prev
 	}
 	switch {
-	case e.prev != nil:
-		e.prev.next = e.next
+	case e.prev != 0:
+		l[e.prev].next = e.next
 	case e.slot == slotDue || e.slot == w.dueOf:
 		w.due = e.next
 	default:
 		level, slot := e.slot/wheelSlots, e.slot%wheelSlots
 		w.levels[level][slot] = e.next
-		if e.next == nil {
+		if e.next == 0 {
 			w.used[level] &^= 1 << slot
 		}
 	}
-	e.prev, e.next, e.slot = nil, nil, slotNone
+	e.prev, e.next, e.slot = 0, 0, slotNone
 }
 
-// pop takes one entry whose time has come by now out of the wheel; nil: none is left.
-// Each call takes at most one step (an entry, a slot); more is false when nothing is left to do by now.
-func (w *wheel) pop(now int64) (e *entry, more bool) {
-	if e := w.due; e != nil {
-		w.remove(e)
-		if e.when <= now {
-			return e, true
+// pop takes one entry whose time has come by now out of the wheel; 0: none this time.
+// Each call takes one step (an entry or a slot); more is false when nothing is left to do by now.
+func (w *wheel) pop(l []entry, now int64) (i uint32, more bool) {
+	if i := w.due; i != 0 {
+		w.remove(l, i)
+		if l[i].when <= now {
+			return i, true
 		}
-		w.add(e)
-		return nil, true
+		w.add(l, i)
+		return 0, true
 	}
 	w.dueOf = slotNone
 	level, slot, start := w.first()
 	if start > now {
 		w.now = max(w.now, now)
-		return nil, false
+		return 0, false
 	}
 	w.now = max(w.now, start)
 	w.due = w.levels[level][slot]
-	w.levels[level][slot] = nil
+	w.levels[level][slot] = 0
 	w.used[level] &^= 1 << slot
 	w.dueOf = uint16(level*wheelSlots + slot)
-	return nil, true
+	return 0, true
 }
 
 // first returns the first slot in use and the tick at which it begins; never when the wheel is empty.
@@ -136,7 +131,7 @@ func (w *wheel) first() (level, slot int, start int64) {
 
 // next returns the tick at which pop has something to do; never when the wheel is empty.
 func (w *wheel) next() int64 {
-	if w.due != nil {
+	if w.due != 0 {
 		return w.now
 	}
 	_, _, start := w.first()

@@ -1,0 +1,112 @@
+package registrar
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// usual is a binding as DESIGN measures it: one contact, no Path, URIs of 60 octets.
+func usual(i int) (AOR, Binding) {
+	now := time.Now()
+	ip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+	return AOR(fmt.Sprintf("user-with-a-number-%08d@registrar.domain.example.org", i)), Binding{
+		Contact:   sip.URI{Scheme: "sip", User: fmt.Sprintf("user-with-a-number-%08d", i), Host: ip.String(), Port: 5060, Params: ";transport=udp"},
+		Q:         1,
+		Expires:   now.Add(time.Hour + time.Duration(i%3600)*time.Second),
+		CallID:    fmt.Sprintf("f81d4fae7dec11d0a76500a0c91e%08d", i),
+		CSeq:      uint32(i),
+		Received:  transport.Addr{Proto: transport.UDP, AddrPort: netip.AddrPortFrom(ip, 18948)},
+		Local:     transport.Addr{Proto: transport.UDP, AddrPort: netip.MustParseAddrPort("203.0.113.5:5060")},
+		Methods:   []sip.Method{sip.INVITE, sip.ACK, sip.CANCEL, sip.BYE, sip.OPTIONS, sip.INFO, sip.NOTIFY, sip.REFER},
+		UserAgent: "Deskphone X200/4.1.7-build 20231",
+		Updated:   now,
+	}
+}
+
+func fill(tb testing.TB, s Store, n int) []AOR {
+	aors := make([]AOR, n)
+	for i := range n {
+		aor, b := usual(i)
+		aors[i] = aor
+		require.NoError(tb, s.Update(context.Background(), aor, func([]Binding) ([]Binding, error) { return []Binding{b}, nil }))
+	}
+	return aors
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return s.HeapInuse
+}
+
+// big is how many bindings the large benchmarks hold.
+func big(b *testing.B) int {
+	if os.Getenv("SIPKIT_MILLION") != "" {
+		return 1_000_000
+	}
+	return 100_000
+}
+
+func BenchmarkMemoryPerBinding(b *testing.B) {
+	n := big(b)
+	for b.Loop() {
+		before := heap()
+		m := new(Memory)
+		for i := range n {
+			aor, x := usual(i)
+			_ = m.Update(b.Context(), aor, func([]Binding) ([]Binding, error) { return []Binding{x}, nil })
+		}
+		b.ReportMetric(float64(heap()-before)/float64(n), "B/binding")
+		m.Close()
+	}
+}
+
+func BenchmarkMemoryLookup(b *testing.B) {
+	m := new(Memory)
+	defer m.Close()
+	aors := fill(b, m, big(b))
+	i := 0
+	for b.Loop() {
+		i = (i + 7919) % len(aors)
+		if bs, err := m.Lookup(b.Context(), aors[i]); err != nil || len(bs) != 1 {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchUpsert(b *testing.B, s Store) {
+	aors := fill(b, s, big(b))
+	now := time.Now()
+	next := make([]Binding, 0, 1)
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		i = (i + 7919) % len(aors)
+		err := s.Update(b.Context(), aors[i], func(old []Binding) ([]Binding, error) {
+			next = append(next[:0], old...)
+			next[0].CSeq++
+			next[0].Expires = now.Add(time.Hour + time.Duration(next[0].CSeq))
+			return next, nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkMemoryUpsert(b *testing.B) {
+	m := new(Memory)
+	defer m.Close()
+	benchUpsert(b, m)
+}
