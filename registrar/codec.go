@@ -344,7 +344,15 @@ func (r *reader) uvarint() int {
 	return 0
 }
 
-func (r *reader) string() string { return r.take(r.uvarint()) }
+func (r *reader) string() string {
+	if len(r.s) != 0 && r.s[0] < 0x80 && int(r.s[0]) < len(r.s) { // nearly always
+		n := 1 + int(r.s[0])
+		v := r.s[1:n]
+		r.s = r.s[n:]
+		return v
+	}
+	return r.take(r.uvarint())
+}
 
 // count reads a list's length; each element takes at least one octet, which bounds what is allocated.
 func (r *reader) count() (n int, absent bool) {
