@@ -141,7 +141,7 @@ func (m *Memory) update(ctx context.Context, aor AOR, f func(old []Binding) ([]B
 		if old == string(packed) {
 			return 0, nil
 		}
-		if len(packed) > maxState {
+		if len(packed) > maxState || len(aor) > maxAOR {
 			return 0, ErrTooLarge
 		}
 		mark, ok, err := m.swap(sh, hash, old, string(work.packed), len(aor), now)
@@ -269,6 +269,9 @@ func (m *Memory) Watch(ctx context.Context, f func(Event)) error {
 		}
 	})
 }
+
+// Waits implements Waiter: nothing waits.
+func (m *Memory) Waits() bool { return false }
 
 // Close stops expiry and ends every Watch. The bindings are gone.
 func (m *Memory) Close() error {

@@ -65,6 +65,12 @@ type Store interface {
 	Close() error
 }
 
+// A Waiter is a Store that says whether its methods may wait for a disk or a server. The registrar calls the others, and
+// those that do not say, through sipproxy.Block.
+type Waiter interface {
+	Waits() bool
+}
+
 // An Event is a change of one binding.
 type Event struct {
 	Kind    EventKind

@@ -1,0 +1,315 @@
+package registrar
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	journalName  = "journal-"
+	snapshotName = "snapshot-"
+	tmpSuffix    = ".tmp"
+	// damagedSuffix is given to damaged files that a snapshot has replaced.
+	damagedSuffix = ".damaged"
+)
+
+func (j *Journal) path(kind string, generation uint64) string {
+	return filepath.Join(j.dir, fmt.Sprintf("%s%016x", kind, generation))
+}
+
+// generations lists the generations of which there is a file of that kind, in order.
+func generations(dir, kind string) ([]uint64, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var l []uint64
+	for _, f := range files {
+		digits, ok := strings.CutPrefix(f.Name(), kind)
+		if !ok || len(digits) != 16 {
+			continue
+		}
+		if g, err := strconv.ParseUint(digits, 16, 64); err == nil {
+			l = append(l, g)
+		}
+	}
+	slices.Sort(l)
+	return l, nil
+}
+
+// load reads the directory into memory and opens a new journal file. What it read stays until the next snapshot.
+func (j *Journal) load() error {
+	snapshots, err := generations(j.dir, snapshotName)
+	if err != nil {
+		return err
+	}
+	journals, err := generations(j.dir, journalName)
+	if err != nil {
+		return err
+	}
+	l := loader{j: j, now: time.Now().UnixNano()}
+	l.findSalt(snapshotName, snapshots)
+	l.findSalt(journalName, journals)
+	var first, last uint64
+	if n := len(snapshots); n > 0 {
+		first = snapshots[n-1]
+		if err := l.read(snapshotName, first); err != nil {
+			return err
+		}
+	}
+	last = first
+	for _, g := range journals {
+		if g < first {
+			continue
+		}
+		if err := l.read(journalName, g); err != nil {
+			return err
+		}
+		last = max(last, g)
+	}
+	if !l.salted {
+		var b [4]byte
+		_, _ = rand.Read(b[:]) // never fails
+		l.salt = binary.BigEndian.Uint32(b[:])
+	}
+	j.loaded, j.damage = int(j.mem.aors.Load()), l.damage
+	j.log.init(j.cfg, l.salt, j.wake)
+	return j.begin(first, last, l)
+}
+
+// begin opens the file that is written to: the last one if it is whole or was only torn, else a new one.
+func (j *Journal) begin(first, last uint64, l loader) error {
+	j.removeBefore(first)
+	j.generation = last
+	if l.appendTo != "" {
+		f, err := os.OpenFile(l.appendTo, os.O_WRONLY, 0)
+		if err == nil {
+			err = reopen(f, l.end)
+		}
+		if err != nil {
+			return err
+		}
+		j.log.file = f
+		j.log.size.Store(l.end)
+	} else if err := j.rotate(); err != nil {
+		return err
+	}
+	j.broken = slices.ContainsFunc(l.damage, func(d Damage) bool { return !d.Torn })
+	if j.broken || j.log.size.Load() >= j.cfg.CompactAt {
+		j.wake()
+	}
+	j.mem.once.Do(j.mem.init)
+	j.mem.rearm()
+	return nil
+}
+
+// reopen cuts a torn end off and goes to the end.
+func reopen(f *os.File, end int64) error {
+	if err := f.Truncate(end); err != nil {
+		return err
+	}
+	_, err := f.Seek(end, io.SeekStart)
+	return err
+}
+
+// A loader reads files of one directory, in order.
+type loader struct {
+	j        *Journal
+	now      int64
+	salt     uint32
+	salted   bool
+	damage   []Damage
+	work     []Binding
+	appendTo string // the last journal, when it can be written on
+	end      int64  // where
+}
+
+// findSalt reads the salt from any file whose header is whole; it is the same in all.
+func (l *loader) findSalt(kind string, generations []uint64) {
+	b := make([]byte, 2*headerLen)
+	for _, g := range generations {
+		if l.salted {
+			return
+		}
+		f, err := os.Open(l.j.path(kind, g))
+		if err != nil {
+			return // read will tell
+		}
+		n, _ := io.ReadFull(f, b)
+		l.salt, l.salted = parseHeader(b[:n])
+		_ = f.Close()
+	}
+}
+
+func (l *loader) read(kind string, generation uint64) error {
+	path := l.j.path(kind, generation)
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	s := scanner{r: bufio.NewReaderSize(f, 2*(recordHeader+maxPayload)), name: filepath.Base(path), apply: l.apply}
+	if err := s.header(); err != nil {
+		return err
+	}
+	err = s.records(l.salt)
+	for _, d := range s.damage {
+		l.j.cfg.Logger.Warn("registrar: damaged journal", "file", path, "offset", d.Offset, "skipped", d.Length, "torn", d.Torn)
+	}
+	l.damage = append(l.damage, s.damage...)
+	l.appendTo = ""
+	if kind == journalName && s.headed {
+		l.appendTo, l.end = path, s.end
+	}
+	return err
+}
+
+// apply makes a record part of the state. false: its checksum was right and yet it makes no sense.
+func (l *loader) apply(payload []byte) bool {
+	aor, state, ok := parsePayload(payload)
+	if !ok {
+		return false
+	}
+	text := string(payload[len(payload)-len(aor)-len(state):])
+	var err error
+	clear(l.work)
+	if l.work, err = appendLive(l.work[:0], text[len(aor):], math.MinInt64); err != nil {
+		return false
+	}
+	l.j.mem.restore(text, len(aor), l.now)
+	return true
+}
+
+// restore puts what a file says into memory: text is an address of aorLen octets and its bindings.
+func (m *Memory) restore(text string, aorLen int, now int64) {
+	sh, hash := m.at(AOR(text[:aorLen]))
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(hash, AOR(text[:aorLen]))
+	live := dropExpired(text[aorLen:], now)
+	if !same(live, text[aorLen:]) {
+		text = text[:aorLen] + live
+	}
+	switch {
+	case live == "" && i == 0:
+	case live == "":
+		sh.remove(hash, i)
+		m.aors.Add(-1)
+	case i != 0:
+		sh.replace(i, text)
+	default:
+		sh.insert(hash, text, aorLen, now)
+		m.aors.Add(1)
+	}
+}
+
+// A scanner reads the records of one file and gets over what is damaged.
+type scanner struct {
+	r      *bufio.Reader
+	name   string
+	apply  func(payload []byte) bool
+	offset int64 // of the next octet of r
+	end    int64 // behind the last good record
+	headed bool
+	damage []Damage
+}
+
+var errVersion = errors.New("registrar: journal of another version")
+
+func (s *scanner) header() error {
+	b, err := s.r.Peek(2 * headerLen)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	_, s.headed = parseHeader(b)
+	if !s.headed && len(b) == 2*headerLen && string(b[:len(magic)-1]) == magic[:len(magic)-1] && b[len(magic)-1] != magic[len(magic)-1] {
+		return fmt.Errorf("%w: %s", errVersion, s.name)
+	}
+	if !s.headed { // it was just being made, or damaged: its records are tried all the same
+		s.damage = append(s.damage, Damage{File: s.name, Length: int64(len(b)), Torn: len(b) < 2*headerLen})
+	}
+	s.skip(len(b))
+	s.end = s.offset
+	return nil
+}
+
+func (s *scanner) skip(n int) {
+	n, _ = s.r.Discard(n) // what was peeked is there
+	s.offset += int64(n)
+}
+
+// records applies every record that is whole.
+func (s *scanner) records(salt uint32) error {
+	for {
+		payload, err := s.next(salt)
+		switch {
+		case err != nil && !errors.Is(err, io.EOF):
+			return err
+		case payload != nil && s.apply(payload):
+			s.skip(recordHeader + len(payload))
+			s.bad(s.offset - int64(recordHeader+len(payload)))
+			s.end = s.offset
+		case errors.Is(err, io.EOF):
+			s.tear()
+			return nil
+		default:
+			s.skip(1)
+		}
+	}
+}
+
+// next returns the payload of the record at the present offset, nil when there is none; io.EOF: at the end.
+func (s *scanner) next(salt uint32) (payload []byte, err error) {
+	h, err := s.r.Peek(recordHeader)
+	if len(h) == 0 {
+		return nil, err
+	}
+	if len(h) < recordHeader {
+		return nil, onlyReal(err)
+	}
+	n, sum := int(binary.BigEndian.Uint32(h)), binary.BigEndian.Uint32(h[4:])
+	if n == 0 || n > maxPayload {
+		return nil, nil
+	}
+	b, err := s.r.Peek(recordHeader + n)
+	if len(b) < recordHeader+n {
+		return nil, onlyReal(err)
+	}
+	if checksum(salt, b[recordHeader:]) != sum {
+		return nil, nil
+	}
+	return b[recordHeader:], nil
+}
+
+// onlyReal drops the error that says no more than that less was there.
+func onlyReal(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// bad notes what was skipped before a good record at offset at.
+func (s *scanner) bad(at int64) {
+	if at > s.end {
+		s.damage = append(s.damage, Damage{File: s.name, Offset: s.end, Length: at - s.end})
+	}
+}
+
+// tear notes what was left over at the end.
+func (s *scanner) tear() {
+	if s.offset > s.end {
+		s.damage = append(s.damage, Damage{File: s.name, Offset: s.end, Length: s.offset - s.end, Torn: true})
+	}
+}
