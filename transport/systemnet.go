@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"time"
 )
 
 // SystemNet is the real network.
@@ -19,9 +18,15 @@ func (SystemNet) ListenPacket(ctx context.Context, network, address string) (net
 	return c.ListenPacket(ctx, network, address)
 }
 
-// Listen binds a TCP socket.
+// listenReuse binds one of several UDP sockets on one port.
+func (SystemNet) listenReuse(ctx context.Context, network, address string) (net.PacketConn, error) {
+	c := net.ListenConfig{Control: reusePort}
+	return c.ListenPacket(ctx, network, address)
+}
+
+// Listen binds a TCP socket. The keepalives of TCP are left off: SIP has its own, and idle connections are closed.
 func (SystemNet) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	c := net.ListenConfig{KeepAlive: -1} // SIP has its own
+	c := net.ListenConfig{KeepAlive: -1}
 	return c.Listen(ctx, network, address)
 }
 
@@ -36,20 +41,4 @@ func (SystemNet) Dial(ctx context.Context, network, local, address string) (net.
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))
 	}
 	return d.DialContext(ctx, network, address)
-}
-
-// LookupNAPTR asks the DNS for NAPTR records.
-func (SystemNet) LookupNAPTR(context.Context, string) ([]NAPTR, time.Duration, error) {
-	return nil, 0, nil
-}
-
-// LookupSRV asks for SRV records.
-func (SystemNet) LookupSRV(ctx context.Context, name string) ([]SRV, time.Duration, error) {
-	return nil, 0, nil
-}
-
-// LookupIP asks for A and AAAA records.
-func (SystemNet) LookupIP(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	return ips, time.Minute, err
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -170,5 +169,3 @@ func udpClient(t testing.TB, local string) *net.UDPConn {
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
-
-var _ = sync.Mutex{}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sipkit/sipkit/sip"
 )
@@ -50,6 +51,7 @@ type udpSock struct {
 
 	// The reader's, owned by its turn.
 	i, n    int // next and end of the batch
+	errs    int // errors in a row
 	sources sources
 
 	pending atomic.Int32 // used slots
@@ -122,6 +124,7 @@ func (k *udpSock) read(t *turn) {
 			return
 		}
 		if n > 0 {
+			k.errs = 0
 			k.l.Hold()
 			k.l.watch.push()
 			k.i, k.n = 0, n
@@ -137,6 +140,13 @@ func (k *udpSock) recover(t *turn, err error) bool {
 		return false
 	case errors.As(err, &u):
 		return k.failed(t, u.To, u.Sent, err)
+	}
+	if k.errs++; k.errs%32 == 0 { // something that does not go away: do not spin
+		k.l.log.Warn("reading fails", "listen", k.ln.addr.String(), "error", err)
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-k.l.ctx.Done():
+		}
 	}
 	return k.failures(t)
 }
@@ -245,6 +255,11 @@ func (k *udpSock) flushLocked() error {
 		if k.l.isClosed() || errors.Is(err, net.ErrClosed) {
 			k.pending.Store(0)
 			return ErrClosed
+		}
+		if errors.Is(err, ErrQueueFull) {
+			k.pending.Store(0)
+			k.l.stats.sendFailed.Add(uint64(len(left)))
+			return err
 		}
 		k.l.stats.sendFailed.Add(1)
 		if len(left) == 1 {
