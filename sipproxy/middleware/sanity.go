@@ -1,0 +1,111 @@
+package middleware
+
+import (
+	"context"
+	"strings"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/sipproxy"
+)
+
+// Sanity stops requests that no route should ever see, beyond what the engine refuses by itself (syntax, framing, version, missing
+// and doubled fields): scanners are met with silence, and counted in Stats.Silenced of the server; the rest is answered. The zero
+// value works. Requests without a name for the caller or the callee, private networks and methods are no concern of it.
+type Sanity struct {
+	// Scanners are parts of the User-Agent of tools that look for open proxies, in any case. Their requests get no answer,
+	// which would only tell them that somebody is there. nil: friendly-scanner, sipcli, sipvicious, sipsak's attack
+	// tool sundayddr, VaxSIPUserAgent, pplsip. Empty: none.
+	Scanners []string
+
+	MessageBytes int // larger requests: 513; 0: only the limit of the server
+	URIBytes     int // longer Request-URIs: 414; 0: only the limit of the server
+
+	// FromTag refuses requests without a tag in From with 400. RFC 3261 §8.1.1.3 wants it, RFC 2543 clients do not send it.
+	FromTag bool
+
+	// RouteOptions leaves OPTIONS for the proxy itself to the next handler. Otherwise it is answered with 200 (§11.2) when
+	// the Request-URI is this server without a user.
+	RouteOptions bool
+}
+
+// scanners are the names that tools for finding and guessing SIP accounts are known by.
+func scanners() []string {
+	return []string{"friendly-scanner", "sipcli", "sipvicious", "sundayddr", "vaxsipuseragent", "pplsip"}
+}
+
+// Middleware is a sipproxy.Middleware.
+func (s Sanity) Middleware(next sipproxy.Handler) sipproxy.Handler {
+	words := s.Scanners
+	if words == nil {
+		words = scanners()
+	}
+	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+		if scanner(r.Get("User-Agent"), words) {
+			return silence(r)
+		}
+		if fault := s.fault(r); fault != nil {
+			return refusal(r, fault)
+		}
+		if !s.RouteOptions && keepalive(r) {
+			return r.Reply(200)
+		}
+		return next.ServeSIP(ctx, r)
+	})
+}
+
+func (s Sanity) fault(r *sipproxy.Request) *sip.Fault {
+	switch {
+	case s.MessageBytes > 0 && r.Len() > s.MessageBytes:
+		return &sip.Fault{Code: 513}
+	case s.URIBytes > 0 && len(r.Request.URI.String()) > s.URIBytes:
+		return &sip.Fault{Code: 414}
+	case s.FromTag && r.FromTag() == "":
+		return &sip.Fault{Code: 400, Reason: "Bad Request (no tag in From)"}
+	}
+	if _, err := r.Expires(); err != nil && r.Has("Expires") {
+		return &sip.Fault{Code: 400, Reason: "Bad Request (Expires is no number)"}
+	}
+	return nil
+}
+
+func refusal(r *sipproxy.Request, f *sip.Fault) *sip.Response {
+	res := r.Reply(f.Code)
+	if res != nil && f.Reason != "" {
+		res.Reason = f.Reason
+	}
+	return res
+}
+
+// silence drops the request. An ACK is never answered anyway.
+func silence(r *sipproxy.Request) *sip.Response {
+	if r.Method == sip.ACK {
+		return nil
+	}
+	return sipproxy.NoReply
+}
+
+// keepalive reports OPTIONS that asks this server, not a user behind it, what it can do; peers use it to see whether we are alive.
+func keepalive(r *sipproxy.Request) bool {
+	return r.Method == sip.OPTIONS && r.URI.User == "" && len(r.Routes) == 0 && r.Server().IsLocal(r.URI)
+}
+
+func scanner(agent string, words []string) bool {
+	if agent == "" {
+		return false
+	}
+	for _, w := range words {
+		if w != "" && containsFold(agent, w) {
+			return true
+		}
+	}
+	return false
+}
+
+func containsFold(s, part string) bool {
+	for i := 0; i+len(part) <= len(s); i++ {
+		if strings.EqualFold(s[i:i+len(part)], part) {
+			return true
+		}
+	}
+	return false
+}
