@@ -97,7 +97,7 @@ const (
 // buckets is a table of fixed size: sets of bucketWays buckets, the set chosen by a hash that nobody outside can guess.
 type buckets struct {
 	seed  maphash.Seed
-	sets  [][bucketWays]bucket
+	sets  []bucketSet
 	locks [bucketLocks]sync.Mutex
 }
 
@@ -107,9 +107,12 @@ type bucket struct {
 	full int64
 }
 
+// A bucketSet is where a source may have its bucket.
+type bucketSet [bucketWays]bucket
+
 func (t *buckets) open(sources int) {
 	t.seed = maphash.MakeSeed()
-	t.sets = make([][bucketWays]bucket, max(1, (sources+bucketWays-1)/bucketWays))
+	t.sets = make([]bucketSet, max(1, (sources+bucketWays-1)/bucketWays))
 }
 
 // take takes a token of the source and reports whether there was one.
@@ -128,7 +131,7 @@ func (t *buckets) take(key [16]byte, now, gap, slack int64) bool {
 }
 
 // find gives the bucket of the source; a new source takes over the one that has been full for longest.
-func (s *[bucketWays]bucket) find(key [16]byte) *bucket {
+func (s *bucketSet) find(key [16]byte) *bucket {
 	oldest := &s[0]
 	for i := range s {
 		if s[i].key == key {

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/sipproxy"
+)
+
+// redirect tells the caller where to go and is out of the call (§8.3).
+func redirect(c config) sipproxy.Handler {
+	pick := c.picker()
+	return c.guard().ThenFunc(func(_ context.Context, r *sipproxy.Request) *sip.Response {
+		switch {
+		case r.Method == sip.ACK:
+			return nil
+		case r.InDialog():
+			return r.Reply(404)
+		}
+		res := r.Reply(302)
+		res.Set("Contact", "<"+r.URI.WithHostPort(c.gateways[pick(r)]).String()+">")
+		return res
+	})
+}
