@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"strconv"
 
@@ -15,9 +16,14 @@ func topVia(h *sip.Header) string {
 	return ""
 }
 
-// appendAck appends the ACK to a 300-699 response, by §17.1.1.3: Request-URI,
+// newACK prints the ACK to a 300-699 response, by §17.1.1.3: Request-URI,
 // Call-ID, From, CSeq number, Route and the topmost Via of the request, To of the response.
-func appendAck(b []byte, req *sip.Request, res *sip.Response) []byte {
+func newACK(req *sip.Request, res *sip.Response) []byte {
+	var room [1024]byte // an ACK is kept for timer D: let it be no larger than it is
+	return bytes.Clone(appendACK(room[:0], req, res))
+}
+
+func appendACK(b []byte, req *sip.Request, res *sip.Response) []byte {
 	seq, _, _ := req.CSeq()
 	b = append(b, "ACK "...)
 	b = req.URI.AppendTo(b)

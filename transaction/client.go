@@ -137,7 +137,7 @@ func (l *Layer) MatchResponse(res *sip.Response, f transport.Flow) bool {
 		s.count.absorbed++
 	}
 	if act.has(actAck) && c.ack == nil {
-		c.ack = appendAck(nil, c.req, res)
+		c.ack = newACK(c.req, res)
 	}
 	w := c.settle(s, now, act)
 	s.Unlock()

@@ -327,6 +327,17 @@ func TestUnreachable(t *testing.T) {
 		require.Len(t, u.failures(), 1)
 		require.ErrorIs(t, u.failures()[0], transport.ErrUnreachable)
 		require.ErrorIs(t, u.failures()[0], ErrTransport)
+
+		// An ACK that cannot be delivered ends the transaction, of which the user has the final.
+		u = &user{}
+		req := request(t, "INVITE", "z9hG4bKu2")
+		_, err = l.Request(req, transport.Flow{}, u)
+		require.NoError(t, err)
+		l.MatchResponse(reply(req, 486), transport.Flow{})
+		require.Equal(t, 1, l.Stats().Clients)
+		l.Unreachable([]byte(n.take()[1]), transport.Addr{}, transport.ErrUnreachable)
+		require.Zero(t, l.Stats().Clients)
+		require.Empty(t, u.failures())
 	})
 }
 
@@ -366,6 +377,7 @@ func TestServerInvite(t *testing.T) {
 		ack := request(t, "ACK", "z9hG4bKs1")
 		_, absorbed = l.MatchRequest(ack, transport.Flow{})
 		require.True(t, absorbed)
+		require.Nil(t, s.User(), "released")
 		pass(4 * time.Second)
 		require.Empty(t, n.take())
 		_, absorbed = l.MatchRequest(ack, transport.Flow{})
@@ -401,7 +413,8 @@ func TestServerAccepted(t *testing.T) {
 		s, err := l.NewServer(req, transport.Flow{}, nil)
 		require.NoError(t, err)
 		require.NoError(t, s.Respond(reply(req, 200)))
-		require.NoError(t, s.Respond(reply(req, 200)))
+		require.NoError(t, s.Respond(reply(req, 202)))
+		require.Equal(t, 200, s.Final())
 		require.ErrorIs(t, s.Respond(reply(req, 486)), ErrTerminated)
 		require.Len(t, n.take(), 2)
 		_, absorbed := l.MatchRequest(req, transport.Flow{})
@@ -547,5 +560,26 @@ func TestLimits(t *testing.T) {
 		_, err = l.NewServer(request(t, "INVITE", "z9hG4bKs3"), transport.Flow{}, nil)
 		require.ErrorIs(t, err, ErrTerminated)
 		require.Zero(t, l.Stats().Servers)
+	})
+}
+
+func TestSilence(t *testing.T) {
+	n := &fakeNetwork{}
+	within(t, n, func(t *testing.T, l *Layer) {
+		for _, method := range []string{"INVITE", "BYE"} {
+			req := request(t, method, "z9hG4bKs1")
+			s, err := l.NewServer(req, transport.Flow{}, nil)
+			require.NoError(t, err)
+			s.Silence()
+			require.Nil(t, s.Request())
+			pass(30 * time.Second)
+			_, absorbed := l.MatchRequest(req, transport.Flow{})
+			require.True(t, absorbed)
+			require.ErrorIs(t, s.Respond(reply(req, 486)), ErrTerminated)
+			pass(3 * time.Second)
+			_, absorbed = l.MatchRequest(req, transport.Flow{})
+			require.False(t, absorbed)
+			require.Empty(t, n.take())
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -105,6 +106,42 @@ func TestMatchRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTable compares the table with a map, with hashes that collide.
+func TestTable(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	var tab table[*Client]
+	model := map[*Client]bool{}
+	for range 20_000 {
+		if grow := r.IntN(100) < 52; grow || len(model) == 0 {
+			c := &Client{link: link[*Client]{hash: uint64(r.IntN(50))}}
+			tab.insert(c)
+			model[c] = true
+		} else {
+			for c := range model {
+				tab.remove(c)
+				tab.remove(c) // not there any more
+				delete(model, c)
+				break
+			}
+		}
+		require.Equal(t, len(model), tab.n)
+		if r.IntN(100) == 0 {
+			seen := map[*Client]bool{}
+			tab.all(func(c *Client) { seen[c] = true })
+			require.Equal(t, model, seen)
+		}
+	}
+	for c := range model {
+		found := false
+		for d := tab.first(c.link.hash); d != nil; d = d.link.next {
+			found = found || d == c
+		}
+		require.True(t, found)
+		tab.remove(c)
+	}
+	require.LessOrEqual(t, len(tab.buckets), minBuckets, "the table shrinks")
 }
 
 func TestMatchResponse(t *testing.T) {

@@ -83,10 +83,11 @@ func (s *shard) server(hash uint64, req *sip.Request, via sip.Via, branch string
 	return nil
 }
 
-// cancelled finds what a CANCEL is for: §9.2 takes any method but CANCEL and ACK.
+// cancelled finds what a CANCEL is for: §9.2 takes any method. It is no copy of
+// a CANCEL, so what has its key is what it is for.
 func (s *shard) cancelled(hash uint64, req *sip.Request, via sip.Via, branch string) *Server {
 	for t := s.servers.first(hash); t != nil; t = t.link.next {
-		if t.link.hash == hash && t.method != sip.CANCEL && t.key.matches(req, via, branch) {
+		if t.link.hash == hash && t.key.matches(req, via, branch) {
 			return t
 		}
 	}

@@ -107,6 +107,31 @@ func TestWheelOrder(t *testing.T) {
 	})
 }
 
+// TestWheelLate has the runtime timer come late: what is set meanwhile must not jump over what is due.
+func TestWheelLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now Instant
+		var w wheel
+		w.init(func() Instant { return now }, func() {}, func() {})
+		var got []int
+		var timers [3]Timer
+		for i := range timers {
+			timers[i].F = func() { got = append(got, i) }
+		}
+		w.set(&timers[0].e, &timers[0], Instant(100*time.Millisecond), now)
+		now = Instant(6 * time.Second)
+		w.set(&timers[1].e, &timers[1], now, now) // due already
+		w.set(&timers[2].e, &timers[2], now.add(20*time.Millisecond), now)
+		w.run()
+		require.Equal(t, []int{0, 1}, got)
+		now = now.add(20 * time.Millisecond)
+		w.run()
+		require.Equal(t, []int{0, 1, 2}, got)
+		require.Zero(t, w.n)
+		w.close()
+	})
+}
+
 func TestWheelClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLayer(Config{}, &fakeNetwork{})
