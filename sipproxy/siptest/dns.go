@@ -73,28 +73,25 @@ func (d DNS) ips(name string) []netip.Addr {
 	return out
 }
 
-// LookupNAPTR answers from the table; a name without records is a *net.DNSError with IsNotFound.
+// LookupNAPTR answers from the table, in its order; nothing for a name without records, as transport.Net wants it.
 func (n *Network) LookupNAPTR(ctx context.Context, name string) ([]transport.NAPTR, time.Duration, error) {
 	d, key, ttl, err := n.ask(ctx, name)
-	return answer(name, d.NAPTR[key], ttl, err)
+	return answer(d.NAPTR[key], ttl, err)
 }
 
 // LookupSRV answers from the table, in the order of the table.
 func (n *Network) LookupSRV(ctx context.Context, name string) ([]transport.SRV, time.Duration, error) {
 	d, key, ttl, err := n.ask(ctx, name)
-	return answer(name, d.SRV[key], ttl, err)
+	return answer(d.SRV[key], ttl, err)
 }
 
 // LookupIP answers from the table, in the order of the table.
 func (n *Network) LookupIP(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
 	d, key, ttl, err := n.ask(ctx, name)
-	return answer(name, d.ips(key), ttl, err)
+	return answer(d.ips(key), ttl, err)
 }
 
-func answer[R any](name string, records []R, ttl time.Duration, err error) ([]R, time.Duration, error) {
-	if err == nil && len(records) == 0 {
-		err = notFound(name)
-	}
+func answer[R any](records []R, ttl time.Duration, err error) ([]R, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -35,7 +36,7 @@ type Network struct {
 	StreamBuffer int
 	// PacketBuffer is how many datagrams a socket queues before it drops; 4096.
 	PacketBuffer int
-	// ICMP makes a datagram socket return an *Unreachable from ReadFrom after it sent to a port of a known host where nobody
+	// ICMP makes a datagram socket return a *transport.UnreachableError from ReadFrom after it sent to a port of a known host where nobody
 	// listens, as Linux does with IP_RECVERR. Datagrams to unknown hosts vanish in any case.
 	ICMP bool
 
@@ -269,7 +270,8 @@ func (h *Host) source(dst netip.Addr) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// WrongGoroutine fails the test: the engine calls it when a handler used what belongs to its goroutine on another one.
+// WrongGoroutine fails the test and ends the calling goroutine, before it does harm: the engine calls it when a handler used what
+// belongs to its goroutine on another one.
 func (n *Network) WrongGoroutine(what string) {
 	text := "siptest: " + what + " was called on another goroutine than the one that runs the handler or hook.\n" +
 		"\tForward, Block and Send belong to the goroutine of ServeSIP (or of the hook): wait there for what other goroutines do."
@@ -277,27 +279,11 @@ func (n *Network) WrongGoroutine(what string) {
 		panic(text)
 	}
 	n.T.Errorf("%s", text)
+	runtime.Goexit()
 }
 
 // WrongGoroutine is Network.WrongGoroutine.
 func (h *Host) WrongGoroutine(what string) { h.n.WrongGoroutine(what) }
-
-// An Unreachable is the error of a datagram that found no socket (see Network.ICMP). It is syscall.ECONNREFUSED for errors.Is.
-type Unreachable struct {
-	To   netip.AddrPort
-	Sent []byte // the datagram
-}
-
-func (u *Unreachable) Error() string { return "port unreachable: " + u.To.String() }
-
-// Unwrap gives the error number of a real socket.
-func (u *Unreachable) Unwrap() error { return syscall.ECONNREFUSED }
-
-// Temporary tells readers to go on: the socket lives.
-func (u *Unreachable) Temporary() bool { return true }
-
-// Timeout is false.
-func (u *Unreachable) Timeout() bool { return false }
 
 // Partition cuts hosts off: datagrams from and to them vanish, bytes of connections wait until Heal, dialling waits.
 func (n *Network) Partition(ips ...string) {

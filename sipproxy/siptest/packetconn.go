@@ -177,7 +177,7 @@ func (n *Network) arrive(r *realm, sender *packetConn, pkt Packet) (lost string)
 	p := h.socket(dst)
 	if p == nil {
 		if n.ICMP {
-			sender.push(datagram{err: &Unreachable{To: pkt.To, Sent: pkt.Data}})
+			sender.push(datagram{err: &transport.UnreachableError{To: pkt.To, Sent: pkt.Data}})
 		}
 		return "port unreachable"
 	}

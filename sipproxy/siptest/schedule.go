@@ -62,6 +62,13 @@ func (n *Network) arm() {
 	q.timer.Reset(d)
 }
 
+// travelling reports whether packets are on their way.
+func (n *Network) travelling() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.queue.items) > 0
+}
+
 func (n *Network) due() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
