@@ -114,6 +114,14 @@ func (h *Header) slot() *field {
 	return &(*h.more)[h.count-1]
 }
 
+// unslot takes the last index entry back.
+func (h *Header) unslot() {
+	h.count--
+	if h.more != nil {
+		*h.more = (*h.more)[:h.count]
+	}
+}
+
 func (h *Header) insert(i int, f field) {
 	h.slot()
 	l := h.list()
@@ -125,8 +133,5 @@ func (h *Header) remove(i int) {
 	h.begin()
 	l := h.list()
 	copy(l[i:], l[i+1:])
-	h.count--
-	if h.more != nil {
-		*h.more = l[:h.count]
-	}
+	h.unslot()
 }

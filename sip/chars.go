@@ -6,6 +6,7 @@ const (
 	isToken    = 1 << iota // token
 	isHost                 // hostname, IPv4address, and the underscore that is seen in the field
 	isUserChar             // what the user part may hold without escape
+	isBreak                // SP, HT, CR, LF
 	isURIParam             // what passes in URI parameters without a further look
 )
 
@@ -25,13 +26,14 @@ func makeClasses() (t [256]uint8) {
 	mark("-.!%*_+`'~", isToken)
 	mark("-._", isHost)
 	mark("-_.!~*'()&=+$,;?/", isUserChar)
+	mark(" \t\r\n", isBreak)
 	mark("-_.!~*'()&=+$%;:/[]", isURIParam)
 	return t
 }
 
 func is(c byte, class uint8) bool { return classes[c]&class != 0 }
 
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+func isSpace(c byte) bool { return is(c, isBreak) }
 
 func isDigit(c byte) bool { return c-'0' <= 9 }
 

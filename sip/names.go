@@ -12,9 +12,9 @@ const (
 	idCallID
 	idCSeq
 	idMaxForwards
+	idContact
 	idContentLength
 	idContentType
-	idContact
 	idRoute
 	idRecordRoute
 	idPath

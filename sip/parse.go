@@ -161,7 +161,13 @@ func (h *Header) index(text string, i int) {
 			continue
 		}
 		f := h.slot()
-		i = h.scanField(f, i)
+		from := i
+		if i = h.scanField(f, i); i-from > maxLine {
+			h.flags |= tooMany
+			h.unslot()
+			h.chunks(from, i)
+			continue
+		}
 		if f.id == idContentLength {
 			lengths++
 			length = h.frame(h.value(f), length, lengths)
@@ -224,7 +230,7 @@ func (h *Header) chunks(i, end int) {
 	}
 }
 
-// scanField reads the field line at i with its folds (§7.3.1) into f and gives the index behind it.
+// scanField reads the field line at i with its folds (§7.3.1) into f and gives the index behind it. A line over maxLine is left to the caller.
 func (h *Header) scanField(f *field, i int) int {
 	text := h.text
 	end := len(text)
@@ -241,9 +247,6 @@ func (h *Header) scanField(f *field, i int) int {
 	}
 	line := text[i:end]
 	if len(line) > maxLine {
-		h.flags |= tooMany
-		h.count--
-		h.chunks(i, end)
 		return end
 	}
 	name := 0

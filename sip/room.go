@@ -3,15 +3,16 @@ package sip
 // Messages are allocated with room for their edits behind them, which spares the arena an allocation of its own: a
 // received message may get received and rport, a clone goes out with Via, Record-Route, Max-Forwards and Request-URI.
 const (
-	receivedRoom = 176
-	cloneRoom    = 368
-	answerRoom   = 272
+	requestRoom  = 168 // with a Request and the allocator's 8 bytes: size class 704
+	cloneRoom    = 360 // 896
+	responseRoom = 208 // with a Response: 640
+	answerRoom   = 272 // 704
 )
 
 func newRequest() *Request {
 	m := new(struct {
 		Request
-		room [receivedRoom]byte
+		room [requestRoom]byte
 	})
 	m.arena = m.room[:0]
 	return &m.Request
@@ -20,7 +21,7 @@ func newRequest() *Request {
 func newResponse() *Response {
 	m := new(struct {
 		Response
-		room [receivedRoom]byte
+		room [responseRoom]byte
 	})
 	m.arena = m.room[:0]
 	return &m.Response
@@ -50,7 +51,7 @@ func (r *Request) Clone() *Request {
 func (r *Response) Clone() *Response {
 	m := new(struct {
 		Response
-		room [receivedRoom]byte
+		room [responseRoom]byte
 	})
 	m.Response = *r
 	m.unshare(m.room[:0])

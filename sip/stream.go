@@ -3,6 +3,7 @@ package sip
 import (
 	"bytes"
 	"math"
+	"unsafe"
 )
 
 // afterCRLF is the hint that a lone CRLF came just before: a second one makes it a ping.
@@ -42,21 +43,38 @@ func Scan(buf []byte, l Limits, hint int) (m Message, n int, ping bool, next int
 	if end > l.HeaderBytes {
 		return scanLost(buf, l.HeaderBytes, tooLarge, "header too large")
 	}
-	head := Header{}
-	_, i := cutLine(string(buf[:end]))
-	head.index(string(buf[:end]), i)
-	length, lerr := head.ContentLength()
+	length, why := lengthOf(unsafe.String(unsafe.SliceData(buf), end))
 	switch {
-	case head.flags&lenBad != 0:
+	case why&lenBad != 0:
 		return scanLost(buf, end, lenBad, "Content-Length is no number")
-	case head.flags&lenTwo != 0:
+	case why&lenTwo != 0:
 		return scanLost(buf, end, lenTwo, "Content-Lengths differ")
-	case lerr != nil:
+	case length < 0:
 		return scanLost(buf, end, lenNone, "no Content-Length")
 	case length > l.MessageBytes-end:
 		return scanLost(buf, end, tooLarge, "message too large")
 	}
 	return scanBody(buf, end+length)
+}
+
+// lengthOf finds the Content-Length in start line and header fields; -1 when there is none.
+func lengthOf(head string) (length int, why flags) {
+	h := Header{text: head}
+	length, nth := -1, 0
+	var f field
+	for _, i := cutLine(head); i < len(head); {
+		if c := lower(head[i]); c != 'c' && c != 'l' { // Content-Length or l; folds start with a blank
+			_, n := cutLine(head[i:])
+			i += n
+			continue
+		}
+		from := i
+		if i = h.scanField(&f, i); f.id == idContentLength && i-from <= maxLine {
+			nth++
+			length = h.frame(h.value(&f), length, nth)
+		}
+	}
+	return length, h.flags
 }
 
 // scanEmpty reads the line ends before a message: a ping, a lone CRLF, or nothing yet.

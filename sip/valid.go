@@ -2,7 +2,6 @@ package sip
 
 import (
 	"strconv"
-	"strings"
 )
 
 // A Fault says what is wrong with a message and how a server answers it.
@@ -115,7 +114,7 @@ func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
 	fields := h.list()
 	for i := range fields {
 		f := &fields[i]
-		if f.id == idOther || f.id > idMaxForwards && f.id != idContact {
+		if f.id-1 >= idContact { // unsigned: idOther too
 			continue
 		}
 		if f := h.validField(f, &vias, seen, m, request); f != nil {
@@ -231,15 +230,16 @@ func checkSingle(id fieldID, s string, m Method, request bool) string {
 }
 
 func checkAddr(s string) string {
+	if plainAddr(s) {
+		return ""
+	}
 	p, why, _ := splitAddr(s)
 	if why != "" {
 		return why
 	}
-	if why = checkURI(s[p.uri:p.uriEnd]); why != "" {
+	var u URI
+	if why, _ = u.parse(s[p.uri:p.uriEnd]); why != "" {
 		return why
-	}
-	if p.params == p.end {
-		return ""
 	}
 	if _, ok := goodParams(s[p.params:p.end]); !ok {
 		return "bad parameter"
@@ -257,48 +257,4 @@ func checkContacts(s string) string {
 		}
 	}
 	return ""
-}
-
-// checkURI is URI.parse for those who only want to know. The URIs of everyday calls pass in one look at every byte.
-func checkURI(s string) string {
-	if len(s) > 4 && s[:4] == "sip:" {
-		if plainURI(s) {
-			return ""
-		}
-	}
-	var u URI
-	why, _ := u.parse(s)
-	return why
-}
-
-// plainURI accepts sip:[user@]host[:port][;params], nothing odd about it.
-func plainURI(s string) bool {
-	i := 4
-	for i < len(s) && is(s[i], isUserChar) {
-		i++
-	}
-	switch {
-	case i == len(s) || s[i] != '@':
-		if i = 4; strings.IndexByte(s, '@') >= 0 {
-			return false
-		}
-	case i == 4:
-		return false
-	default:
-		i++
-	}
-	from := i
-	for i < len(s) && is(s[i], isHost) {
-		i++
-	}
-	if i == from {
-		return false
-	}
-	if i < len(s) && s[i] == ':' {
-		port, n := digits(s[i+1:], 65535)
-		if i += 1 + n; n == 0 || port == 0 {
-			return false
-		}
-	}
-	return i == len(s) || s[i] == ';' && allOf(s[i:], isURIParam)
 }

@@ -63,7 +63,11 @@ func parseVia(s string) (v Via, reason string, at int) {
 	if i < len(s) && s[i] != ';' {
 		return v, "bytes behind sent-by", i
 	}
-	v.Params = Params(strings.TrimRight(s[i:], " \t\r\n"))
+	end := len(s)
+	for end > i && isSpace(s[end-1]) {
+		end--
+	}
+	v.Params = Params(s[i:end])
 	if at, ok := goodParams(string(v.Params)); !ok {
 		return v, "bad parameter", i + at
 	}
