@@ -1,6 +1,9 @@
 package sip
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // begin readies the overlay for an edit.
 func (h *Header) begin() {
@@ -19,7 +22,9 @@ func (h *Header) closeLines() {
 	l := h.list()
 	if len(l) == 0 {
 		if !strings.HasSuffix(h.startLine(), "\n") {
-			h.setStart(append(h.arena, h.startLine()...))
+			from := len(h.arena)
+			h.arena = append(h.arena, h.startLine()...)
+			h.setStart(from)
 		}
 		return
 	}
@@ -29,10 +34,9 @@ func (h *Header) closeLines() {
 	}
 }
 
-// setStart takes what was appended to the arena, and a line end, as the start line.
-func (h *Header) setStart(b []byte) {
-	from := len(h.arena)
-	h.arena = append(b, "\r\n"...)
+// setStart takes the arena behind from, and a line end, as the start line.
+func (h *Header) setStart(from int) {
+	h.arena = append(h.arena, "\r\n"...)
 	h.start = span{uint32(from) | arenaBit, uint32(len(h.arena) - from)}
 }
 
@@ -49,6 +53,19 @@ func appendClean(b []byte, s string) []byte {
 		}
 	}
 	return b
+}
+
+// clean makes spaces of the line breaks in what was appended to the arena since it was from bytes long.
+func (h *Header) clean(from int) {
+	b := h.arena[from:]
+	if bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, '\r') < 0 {
+		return
+	}
+	for i, c := range b {
+		if c == '\r' || c == '\n' {
+			b[i] = ' '
+		}
+	}
 }
 
 // open starts a field line in the arena: name, colon, space.

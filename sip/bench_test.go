@@ -159,6 +159,14 @@ func BenchmarkKey(b *testing.B) {
 	}
 }
 
+func BenchmarkBranch(b *testing.B) {
+	r, _ := ParseRequest(sample)
+	defer cpu(b)()
+	for b.Loop() {
+		sink += len(r.Branch()) + len(r.FromTag()) + len(r.ToTag()) + len(r.CallID())
+	}
+}
+
 func BenchmarkNewResponse(b *testing.B) {
 	r, _ := ParseRequest(sample)
 	out := make([]byte, 0, 2048)

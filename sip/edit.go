@@ -220,11 +220,7 @@ func (h *Header) PrependFunc(name string, f func(b []byte) []byte) {
 	id := lookupName(name)
 	g := h.open(id, name)
 	h.arena = f(h.arena)
-	for i, c := range h.arena[g.start()+int(g.val):] {
-		if c == '\r' || c == '\n' {
-			h.arena[g.start()+int(g.val)+i] = ' '
-		}
-	}
+	h.clean(g.start() + int(g.val))
 	h.insert(h.topAt(id, name), h.shut(g))
 	h.fixLength(id)
 }

@@ -7,6 +7,7 @@ import "strconv"
 func (h *Header) PushVia(v Via) {
 	f := h.open(idVia, "Via")
 	h.arena = v.AppendTo(h.arena)
+	h.clean(f.start())
 	f = h.shut(f)
 	at := h.first(idVia)
 	if at < 0 {
@@ -103,6 +104,9 @@ func (h *Header) setNumber(id fieldID, n int) {
 		f = h.reopen(&h.list()[i])
 	} else {
 		f = h.open(id, fieldNames[id])
+	}
+	if id == idContentLength {
+		h.flags &^= lenBad | lenTwo | lenShort | lenNone
 	}
 	h.arena = strconv.AppendInt(h.arena, int64(n), 10)
 	f = h.shut(f)

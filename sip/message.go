@@ -55,10 +55,13 @@ func (r *Request) SetURI(u URI) {
 	r.begin()
 	r.URI, r.uriErr = u, nil
 	r.flags &^= startOdd | startFolded | versionOdd
-	b := append(r.arena, r.Method...)
-	b = append(b, ' ')
-	b = u.AppendTo(b)
-	r.setStart(append(b, " SIP/2.0"...))
+	from := len(r.arena)
+	r.arena = append(r.arena, r.Method...)
+	r.arena = append(r.arena, ' ')
+	r.arena = u.AppendTo(r.arena)
+	r.arena = append(r.arena, " SIP/2.0"...)
+	r.clean(from)
+	r.setStart(from)
 }
 
 // URIError is the *ParseError of the Request-URI, nil when it was understood.

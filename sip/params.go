@@ -26,6 +26,29 @@ func (p Params) next(i int) (q param, ok bool) {
 	if s[i] == ';' {
 		i++
 	}
+	from := i
+	for i < len(s) && is(s[i], isToken) {
+		i++
+	}
+	if i == len(s) || s[i] == ';' {
+		q.name, q.end = s[from:i], i
+		return q, true
+	}
+	if s[i] == '=' && i+1 < len(s) && s[i+1] != '"' && !isSpace(s[i+1]) {
+		q.name = s[from:i]
+		if q.end = strings.IndexByte(s[i:], ';') + i; q.end < i {
+			q.end = len(s)
+		}
+		q.value = trim(s[i+1 : q.end])
+		return q, true
+	}
+	p.slow(&q, from)
+	return q, true
+}
+
+// slow reads what white space or quotes make less simple: the parameter whose name starts at i.
+func (p Params) slow(q *param, i int) {
+	s := string(p)
 	from, eq := i, -1
 scan:
 	for i < len(s) {
@@ -47,10 +70,9 @@ scan:
 	q.end = i
 	if eq < 0 {
 		q.name = trim(s[from:i])
-		return q, true
+		return
 	}
 	q.name, q.value = trim(s[from:eq]), trim(s[eq+1:i])
-	return q, true
 }
 
 func (p Params) find(name string) (q param, ok bool) {

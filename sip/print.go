@@ -68,13 +68,13 @@ func (r *Request) AppendTo(b []byte) []byte {
 	return r.appendBehind(b, r.startLine()[r.methodLen():])
 }
 
-// AppendTo appends the message as it goes on the wire, see Message.
+// AppendTo appends the message as it goes on the wire, see Message. The status line is that of Code and Reason.
 func (r *Response) AppendTo(b []byte) []byte {
 	if r.statusAsWritten() {
 		return r.appendTo(b)
 	}
 	b = appendStatusLine(b, r.Code, r.Reason)
-	return r.appendBehind(b, "")
+	return r.appendBehind(b, "\r\n")
 }
 
 // appendBehind appends line, the rest of a start line that is not the one indexed, and the message behind the start line.
@@ -98,7 +98,7 @@ func (r *Response) Len() int {
 	if r.statusAsWritten() {
 		return r.len()
 	}
-	return r.len() - int(r.start.size) + len(appendStatusLine(nil, r.Code, r.Reason))
+	return r.len() - int(r.start.size) + len(appendStatusLine(nil, r.Code, r.Reason)) + 2
 }
 
 func (r *Request) String() string  { return string(r.AppendTo(make([]byte, 0, r.Len()))) }
@@ -128,6 +128,5 @@ func appendStatusLine(b []byte, code int, reason string) []byte {
 	b = append(b, "SIP/2.0 "...)
 	b = strconv.AppendInt(b, int64(code), 10)
 	b = append(b, ' ')
-	b = appendClean(b, reason)
-	return append(b, "\r\n"...)
+	return appendClean(b, reason)
 }

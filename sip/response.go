@@ -14,7 +14,7 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 	res.blank()
 	from := len(res.arena)
 	res.arena = appendStatusLine(res.arena, code, reason)
-	res.start = span{uint32(from) | arenaBit, uint32(len(res.arena) - from)}
+	res.setStart(from)
 	l := r.list()
 	for i := range l {
 		switch l[i].id {

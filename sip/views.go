@@ -28,6 +28,20 @@ func (h *Header) Via() (Via, error) {
 	return Via{}, bad("Via", "empty", 0)
 }
 
+// Branch is the branch parameter of the topmost Via, "" when absent. It does not check the Via.
+func (h *Header) Branch() string {
+	s, _ := h.raw(idVia)
+	if c := commaAt(s); c >= 0 {
+		s = s[:c]
+	}
+	i := strings.IndexByte(s, ';')
+	if i < 0 {
+		return ""
+	}
+	b, _ := Params(s[i:]).Get("branch")
+	return b
+}
+
 // Vias yields every Via value, topmost first.
 func (h *Header) Vias() iter.Seq2[Via, error] {
 	return func(yield func(Via, error) bool) {
