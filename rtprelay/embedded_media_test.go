@@ -1,0 +1,508 @@
+package rtprelay
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// recorded reads a pcap file back: who sent what to whom.
+func recorded(t *testing.T, path string) []string {
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, uint32(0xa1b2c3d4), binary.LittleEndian.Uint32(b))
+	require.Equal(t, uint32(linkRaw), binary.LittleEndian.Uint32(b[20:]))
+	var list []string
+	for b = b[24:]; len(b) > 0; {
+		n := binary.LittleEndian.Uint32(b[8:])
+		require.Equal(t, n, binary.LittleEndian.Uint32(b[12:]))
+		ip := b[16 : 16+n]
+		b = b[16+n:]
+		var src, dst netip.Addr
+		udp := ip[20:]
+		if ip[0]>>4 == 4 {
+			require.Equal(t, uint16(0xffff), onesSum(0, ip[:20]), "header checksum")
+			src, _ = netip.AddrFromSlice(ip[12:16])
+			dst, _ = netip.AddrFromSlice(ip[16:20])
+		} else {
+			udp = ip[40:]
+			src, _ = netip.AddrFromSlice(ip[8:24])
+			dst, _ = netip.AddrFromSlice(ip[24:40])
+		}
+		require.Equal(t, len(udp), int(binary.BigEndian.Uint16(udp[4:])))
+		list = append(list, fmt.Sprintf("%s>%s %s", netip.AddrPortFrom(src, binary.BigEndian.Uint16(udp)),
+			netip.AddrPortFrom(dst, binary.BigEndian.Uint16(udp[2:])), udp[8+12:]))
+	}
+	return list
+}
+
+func TestRecord(t *testing.T) {
+	dir := t.TempDir()
+	e := newRelay(t, func(e *Embedded) { e.RecordDir = dir })
+	alice, bob := newPhone(t, "127.0.0.11"), newPhone(t, "127.0.0.12")
+	toBob, toAlice := setCall(t, e, alice, bob)
+	ctx := context.Background()
+	require.ErrorIs(t, e.Record(ctx, Ref{CallID: "other"}), ErrNoSession)
+	require.NoError(t, e.Record(ctx, testRef))
+	require.NoError(t, e.Record(ctx, testRef), "once more is harmless")
+	alice.say(toBob, "from alice")
+	bob.hears(toAlice, "from alice")
+	bob.say(toAlice, "from bob")
+	alice.hears(toBob, "from bob")
+	rec := e.find(callKey{"call", 0}, "f", 1).rec
+	require.NoError(t, e.StopRecord(ctx, testRef))
+	<-rec.ended
+	alice.say(toBob, "not this")
+	bob.hears(toAlice, "not this")
+	path := filepath.Join(dir, "r-call=f.pcap")
+	require.Equal(t, []string{
+		fmt.Sprintf("%s>%s from alice", alice.addr(), toBob),
+		fmt.Sprintf("%s>%s from bob", bob.addr(), toAlice),
+	}, recorded(t, path))
+
+	require.NoError(t, e.Record(ctx, testRef), "a second recording has a file of its own")
+	require.NoError(t, e.Delete(ctx, testRef))
+	_, err := os.Stat(filepath.Join(dir, "r-call=f-2.pcap"))
+	require.NoError(t, err)
+
+	tshark, err := exec.LookPath("tshark")
+	if err != nil {
+		missing(t, "tshark")
+	}
+	out, err := exec.Command(tshark, "-r", path, "-d", fmt.Sprintf("udp.port==%d,rtp", toBob.Port()), "-d", fmt.Sprintf("udp.port==%d,rtp", toAlice.Port()),
+		"-T", "fields", "-e", "ip.src", "-e", "rtp.p_type", "-e", "rtp.seq").Output()
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.11\t0\t1\n127.0.0.12\t0\t1\n", string(out))
+}
+
+// missing skips where a program is not installed, but not where all of them have to be.
+func missing(t *testing.T, program string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is not installed", program)
+	}
+	t.Skipf("%s is not installed", program)
+}
+
+func TestRecordIPv6HasAChecksum(t *testing.T) {
+	a, b := netip.MustParseAddrPort("[2001:db8::1]:4000"), netip.MustParseAddrPort("[2001:db8::2]:5000")
+	p := appendPcap(nil, rtpPacket(0, 1, 2, 3, []byte("odd")), a, b, time.Unix(1, 2000))
+	udp := p[16+40:]
+	require.Equal(t, uint16(0xffff), pseudoSum(udp, a.Addr(), b.Addr()))
+}
+
+func pseudoSum(udp []byte, from, to netip.Addr) uint16 {
+	sum := ^udpSum6(udp, from, to) // over a datagram with a right checksum all ones come out
+	if sum == 0 {
+		return 0xffff
+	}
+	return sum
+}
+
+func TestRecordNamesStayInTheDirectory(t *testing.T) {
+	for _, s := range []string{"../../etc/passwd", "a/b", "a\\b", "x\x00y", strings.Repeat("long", 100)} {
+		n := fileName(s)
+		require.NotContains(t, n, "/")
+		require.NotContains(t, n, "\\")
+		require.LessOrEqual(t, len(n), 80)
+	}
+}
+
+func TestPlay(t *testing.T) {
+	dir := t.TempDir()
+	ann := make([]byte, 5*160)
+	for i := range ann {
+		ann[i] = byte(i / 160)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ann.0"), ann, 0o600))
+	e := newRelay(t, nil)
+	alice, bob := newPhone(t, "127.0.0.11"), newPhone(t, "127.0.0.12")
+	toBob, toAlice := setCall(t, e, alice, bob)
+	ctx := context.Background()
+	require.ErrorIs(t, e.Play(ctx, testRef, true, filepath.Join(dir, "none"), 1), ErrUnsupported)
+	require.NoError(t, e.Play(ctx, testRef, true, filepath.Join(dir, "ann"), 2))
+	var ssrc, ts uint32
+	var seq uint16
+	for i := range 10 {
+		b, from := bob.get()
+		require.Equal(t, toAlice, from)
+		require.Len(t, b, 172)
+		require.Equal(t, byte(i%5), b[12])
+		if i == 0 {
+			require.Equal(t, []byte{0x80, 0x80}, b[:2], "the marker begins it")
+			seq, ts, ssrc = binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
+			continue
+		}
+		require.Equal(t, []byte{0x80, 0}, b[:2])
+		require.Equal(t, seq+uint16(i), binary.BigEndian.Uint16(b[2:]))
+		require.Equal(t, ts+160*uint32(i), binary.BigEndian.Uint32(b[4:]))
+		require.Equal(t, ssrc, binary.BigEndian.Uint32(b[8:]))
+	}
+	until(t, func() bool { // it has ended, so the other party is heard again
+		alice.say(toBob, "live")
+		return e.Counters().Relayed > 10
+	})
+	require.NoError(t, e.Play(ctx, testRef, false, filepath.Join(dir, "ann"), -1))
+	for range 7 {
+		b, from := alice.get()
+		require.Equal(t, toBob, from)
+		require.Len(t, b, 172)
+	}
+	require.NoError(t, e.Stop(ctx, testRef, false))
+	require.NoError(t, e.Stop(ctx, testRef, false))
+	require.ErrorIs(t, e.Stop(ctx, Ref{CallID: "no"}, false), ErrNoSession)
+}
+
+// TestPlayPace checks the pace against the clock that is given, not the one on the wall.
+func TestPlayPace(t *testing.T) {
+	f, _ := frameOf(0)
+	p := newPlayer(make([]byte, 8000), 0, f, 20*time.Millisecond, -1, 1000)
+	sent := 0
+	for now := int64(1000); now < 1000+1e9; now += 7e6 {
+		for range p.due(now) {
+			_, ok := p.next(nil)
+			require.True(t, ok)
+			sent++
+		}
+	}
+	require.Equal(t, 50, sent)
+	require.Equal(t, 1, p.due(1000+3600e9), "after a standstill it goes on, it does not catch up")
+	g729, _ := frameOf(18)
+	p = newPlayer(make([]byte, 100), 18, g729, 25*time.Millisecond, 1, 0)
+	require.Equal(t, 20*time.Millisecond, p.every, "whole frames")
+	require.Equal(t, 20, p.size)
+}
+
+func wav(format, channels uint16, rate uint32, bits uint16, data []byte) []byte {
+	b := append([]byte("RIFF\x00\x00\x00\x00WAVEJUNK\x03\x00\x00\x00abc\x00fmt "), 16, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint16(b, format)
+	b = binary.LittleEndian.AppendUint16(b, channels)
+	b = binary.LittleEndian.AppendUint32(b, rate)
+	b = append(b, make([]byte, 6)...)
+	b = binary.LittleEndian.AppendUint16(b, bits)
+	b = binary.LittleEndian.AppendUint32(append(b, "data"...), uint32(len(data)))
+	return append(b, data...)
+}
+
+func TestWAV(t *testing.T) {
+	// values of ITU-T G.711, tables 1 and 2
+	for _, c := range []struct {
+		v     int16
+		mu, a byte
+	}{{0, 0xff, 0xd5}, {-1, 0x7f, 0x55}, {32767, 0x80, 0xaa}, {-32768, 0x00, 0x2a}, {1000, 0xce, 0xfa}, {-1000, 0x4e, 0x7a}} {
+		require.Equal(t, c.mu, muLaw(c.v), "mu-law %d", c.v)
+		require.Equal(t, c.a, aLaw(c.v), "A-law %d", c.v)
+	}
+	for i := range 256 {
+		if c := byte(i); c != 0x7f { // two zeros
+			require.Equal(t, c, muLaw(fromMuLaw(c)))
+		}
+		require.Equal(t, byte(i), aLaw(fromALaw(byte(i))))
+	}
+	out, err := wavToG711(wav(1, 1, 8000, 16, []byte{0, 0, 0xff, 0x7f}), false)
+	require.NoError(t, err)
+	require.Equal(t, []byte{0xff, 0x80}, out)
+	out, err = wavToG711(wav(6, 1, 8000, 8, []byte{0xd5}), false)
+	require.NoError(t, err)
+	require.Equal(t, []byte{muLaw(8)}, out)
+	for _, bad := range [][]byte{nil, []byte("RIFF"), wav(1, 2, 8000, 16, nil), wav(1, 1, 44100, 16, nil), wav(1, 1, 8000, 8, nil), wav(85, 1, 8000, 16, nil), wav(1, 1, 8000, 16, nil)[:50]} {
+		_, err := wavToG711(bad, true)
+		require.Error(t, err)
+	}
+}
+
+func TestRepacketize(t *testing.T) {
+	e := newRelay(t, nil)
+	alice, bob := newPhone(t, "127.0.0.11"), newPhone(t, "127.0.0.12")
+	toAlice := offer(t, e, Params{Ref: testRef, SDP: audioSDP(alice.addr()), Source: alice.addr().Addr(), Options: Options{Repacketize: 60 * time.Millisecond}})
+	toBob := answer(t, e, Params{Ref: testRef, SDP: audioSDP(bob.addr()), Source: bob.addr().Addr()})
+	send := func(pt byte, seq uint16, ts uint32, n int) {
+		p := make([]byte, n)
+		for i := range p {
+			p[i] = byte(seq)
+		}
+		alice.send(toBob, rtpPacket(pt, seq, ts, 7, p))
+	}
+	expect := func(pt byte, seq uint16, ts uint32, payload string) {
+		t.Helper()
+		b, from := bob.get()
+		require.Equal(t, toAlice, from)
+		require.Equal(t, pt, b[1])
+		require.Equal(t, seq, binary.BigEndian.Uint16(b[2:]))
+		require.Equal(t, ts, binary.BigEndian.Uint32(b[4:]))
+		short := ""
+		for i, c := range b[12:] {
+			if i%80 == 0 {
+				short += fmt.Sprint(c, " ")
+			}
+		}
+		require.Equal(t, payload, short)
+	}
+	for i := range 6 {
+		send(0, uint16(100+i), uint32(160*i), 160)
+	}
+	expect(0, 100, 0, "100 100 101 101 102 102 ")
+	expect(0, 101, 480, "103 103 104 104 105 105 ")
+	send(0, 106, 960, 160)
+	send(101, 107, 960, 4) // a key press goes out behind what was held
+	expect(0, 102, 960, "106 106 ")
+	expect(101, 103, 960, "107 ")
+	send(0, 108, 1440, 160)
+	send(0, 108, 1440, 160) // a copy
+	send(0, 110, 1760, 160) // one is lost: what is held is not joined over the gap
+	expect(0, 104, 1440, "108 108 ")
+	send(0, 111, 1920, 800) // longer than asked for
+	expect(0, 105, 1760, "110 110 111 111 111 111 ")
+	expect(0, 106, 2240, "111 111 111 111 111 111 ")
+	send(0x80, 112, 8000, 160) // a talkspurt begins
+	send(0, 113, 8160, 320)
+	expect(0x80, 107, 8000, "112 112 113 113 113 113 ")
+	bob.say(toAlice, "untouched")
+	alice.hears(toBob, "untouched")
+}
+
+func TestLossAndJitter(t *testing.T) {
+	var r rtpStats
+	at := func(seq uint16, ts uint32, ms int64) { r.packet(rtpPacket(0, seq, ts, 9, nil), ms*1e6, nil) }
+	at(65534, 0, 0)
+	at(65535, 160, 20)
+	at(1, 480, 60) // 0 is late
+	at(0, 320, 61)
+	at(4, 960, 120) // 2 and 3 are lost
+	require.Equal(t, uint64(2), r.totalLost())
+	require.Zero(t, r.jitterTime())
+	at(5, 1120, 156) // 16 ms late
+	require.Equal(t, 1*time.Millisecond, r.jitterTime())
+	r.packet(rtpPacket(0, 30000, 0, 10, nil), 0, nil)
+	require.Equal(t, uint64(2), r.totalLost(), "a new source does not lose what it never sent")
+	require.Equal(t, uint32(1), r.changes)
+	r.packet(rtpPacket(96, 1, 0, 11, nil), 0, []rtpClock{{96, 48000}})
+	require.Equal(t, uint32(48000), r.clock)
+}
+
+func TestRtpClocks(t *testing.T) {
+	sdp := "v=0\r\na=rtpmap:97 x/1\r\nm=audio 1 RTP/AVP 96 0\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap: 98 odd/16000\r\nm=video 2 RTP/AVP 99\na=rtpmap:99 H264/90000\na=rtpmap:9x y\n"
+	require.Equal(t, []rtpClock{{96, 48000}, {98, 16000}}, rtpClocks(sdp, 0))
+	require.Equal(t, []rtpClock{{99, 90000}}, rtpClocks(sdp, 1))
+}
+
+func TestTimeoutRule(t *testing.T) {
+	set := &relaySetup{timeout: 60 * time.Second, halfOpen: 240 * time.Second, hold: 30 * time.Minute}
+	for _, c := range []struct {
+		state lifeState
+		idle  time.Duration
+		ttl   time.Duration
+		dead  bool
+	}{
+		{stateActive, 59 * time.Second, 0, false},
+		{stateActive, 60 * time.Second, 0, true},
+		{stateActive, 89 * time.Second, 90 * time.Second, false},
+		{stateActive, 90 * time.Second, 90 * time.Second, true},
+		{stateHalfOpen, 239 * time.Second, 0, false},
+		{stateHalfOpen, 240 * time.Second, 0, true},
+		{stateHeld, 29 * time.Minute, 0, false},
+		{stateHeld, 30 * time.Minute, 0, true},
+		{statePlaying, 29 * time.Minute, 90 * time.Second, false},
+	} {
+		require.Equal(t, c.dead, lapsed(c.state, 1e9, 1e9+int64(c.idle), set, c.ttl), "%+v", c)
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	told := make(chan Ref, 10)
+	e := newRelay(t, func(e *Embedded) {
+		e.Timeout = 50 * time.Millisecond
+		e.OnTimeout = func(r Ref) { told <- r }
+	})
+	alice, bob := newPhone(t, "127.0.0.11"), newPhone(t, "127.0.0.12")
+	two := audioSDP(alice.addr(), "m=video 4002 RTP/AVP 99\r\n")
+	_, err := e.Offer(context.Background(), Params{Ref: testRef, SDP: two, Source: loopback})
+	require.NoError(t, err)
+	_, err = e.Answer(context.Background(), Params{Ref: testRef, SDP: audioSDP(bob.addr(), "m=video 4004 RTP/AVP 99\r\n"), Source: loopback})
+	require.NoError(t, err)
+	require.Equal(t, testRef, <-told)
+	require.Empty(t, told, "once a call, not once a stream")
+	c := e.Counters()
+	require.Equal(t, []uint64{0, 2, 2}, []uint64{uint64(c.Sessions), c.TimedOut, c.Complete})
+	e.mu.Lock()
+	require.Nil(t, e.ticker, "no timer without sessions")
+	require.Nil(t, e.set.loops[0].poll.cur, "no goroutine without sessions")
+	e.mu.Unlock()
+	setCall(t, e, alice, bob) // it starts again
+	require.Equal(t, testRef, <-told)
+}
+
+func TestRefusedStreamsAndLimits(t *testing.T) {
+	e := newRelay(t, func(e *Embedded) {
+		e.MaxSessions = 3
+		e.Interfaces[0].High = 21007
+	})
+	ctx := context.Background()
+	video := "m=video %d RTP/AVP 99\r\n"
+	o, err := e.Offer(ctx, Params{Ref: testRef, SDP: audioSDP(netip.MustParseAddrPort("127.0.0.1:4000"), fmt.Sprintf(video, 4002), fmt.Sprintf(video, 0)), Source: loopback})
+	require.NoError(t, err)
+	require.Equal(t, 2, o.Streams)
+	require.Contains(t, o.SDP, "m=video 0 ")
+	require.Equal(t, 2, e.Counters().Sessions)
+
+	_, err = e.Offer(ctx, Params{Ref: Ref{CallID: "two"}, SDP: audioSDP(netip.MustParseAddrPort("127.0.0.1:4000"), fmt.Sprintf(video, 4002)), Source: loopback})
+	require.ErrorIs(t, err, ErrUnavailable, "all of it or nothing")
+	require.Equal(t, 2, e.Counters().Sessions)
+
+	_, err = e.Answer(ctx, Params{Ref: testRef, SDP: audioSDP(netip.MustParseAddrPort("127.0.0.1:4000"), fmt.Sprintf(video, 0), fmt.Sprintf(video, 0)), Source: loopback})
+	require.NoError(t, err)
+	require.Equal(t, 1, e.Counters().Sessions, "a refused stream gives its ports back")
+
+	offer(t, e, Params{Ref: Ref{CallID: "three"}, SDP: audioSDP(netip.MustParseAddrPort("127.0.0.1:4000")), Source: loopback})
+	offer(t, e, Params{Ref: Ref{CallID: "four"}, SDP: audioSDP(netip.MustParseAddrPort("127.0.0.1:4000")), Source: loopback})
+	_, err = e.Answer(ctx, Params{Ref: Ref{CallID: "four"}, SDP: audioSDP(netip.MustParseAddrPort("127.0.0.1:4000")), Source: loopback})
+	require.ErrorIs(t, err, ErrUnavailable, "four pairs are taken")
+	require.NotZero(t, e.Counters().Refused)
+}
+
+func TestPortsAreUnforeseeable(t *testing.T) {
+	n := newRelayNet(Interface{Addr: loopback, Low: 20001, High: 20100})
+	require.Equal(t, 49, n.pairs)
+	seen := map[uint16]bool{}
+	inOrder := 0
+	last := uint16(0)
+	for range n.pairs {
+		p, ok := n.take()
+		require.True(t, ok)
+		require.Zero(t, p%2)
+		require.False(t, seen[p])
+		seen[p] = true
+		if p == last+2 {
+			inOrder++
+		}
+		last = p
+	}
+	require.Less(t, inOrder, n.pairs/2)
+	_, ok := n.take()
+	require.False(t, ok)
+	n.give(last)
+	p, ok := n.take()
+	require.True(t, ok)
+	require.Equal(t, last, p)
+}
+
+func TestCheck(t *testing.T) {
+	e := &Embedded{TOS: 300, Interfaces: []Interface{{Name: "a"}, {Name: "a", Addr: loopback, Advertise: netip.IPv6Loopback(), Low: 80, High: 90}}}
+	err := e.Check()
+	for _, part := range []string{"Addr must", "family", "no pair", "two interfaces", "TOS"} {
+		require.ErrorContains(t, err, part)
+	}
+	_, err = e.Offer(context.Background(), Params{SDP: audioSDP(netip.MustParseAddrPort("127.0.0.1:4000")), Source: loopback})
+	require.Error(t, err)
+	require.NoError(t, (&Embedded{}).Check())
+}
+
+// TestManySessions holds 5000 streams, or as many as descriptors allow, with packets through the first and the last.
+func TestManySessions(t *testing.T) {
+	n := min(5000, sessionLimit())
+	if testing.Short() {
+		n = min(n, 500)
+	}
+	e := newRelay(t, func(e *Embedded) {
+		e.MaxSessions = n
+		e.Interfaces = []Interface{{Addr: loopback, Low: 21000, High: 31999}, {Addr: netip.MustParseAddr("127.0.0.2"), Name: "b", Low: 21000, High: 31999}}
+	})
+	ctx := context.Background()
+	alice, bob := newPhone(t, "127.0.0.11"), newPhone(t, "127.0.0.12")
+	var toBob, toAlice [2]netip.AddrPort
+	for i := range n {
+		p := Params{Ref: Ref{CallID: fmt.Sprint("call", i), FromTag: "f", ToTag: "t"}, SDP: audioSDP(alice.addr()), Source: alice.addr().Addr(), Options: Options{To: "b"}}
+		o, err := e.Offer(ctx, p)
+		require.NoError(t, err)
+		p.SDP, p.Source = audioSDP(bob.addr()), bob.addr().Addr()
+		a, err := e.Answer(ctx, p)
+		require.NoError(t, err)
+		toBob[b2i(i > 0)], toAlice[b2i(i > 0)] = mediaAt(t, a.SDP, 0), mediaAt(t, o.SDP, 0)
+	}
+	require.Equal(t, n, e.Counters().Sessions)
+	for i := range 2 {
+		alice.say(toBob[i], "through")
+		bob.hears(toAlice[i], "through")
+	}
+	_, err := e.Offer(ctx, Params{Ref: Ref{CallID: "more"}, SDP: audioSDP(alice.addr()), Source: loopback})
+	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+// TestChurn sets up and ends calls while packets flow.
+func TestChurn(t *testing.T) {
+	bothLoops(t, func(t *testing.T, e *Embedded) {
+		ctx := context.Background()
+		var wg sync.WaitGroup
+		for g := range 4 {
+			wg.Go(func() {
+				p := newPhone(t, "127.0.0.11")
+				for i := range 30 {
+					r := Ref{CallID: fmt.Sprint(g, "-", i%3), Leg: i % 2, FromTag: "f", ToTag: "t"}
+					o, err := e.Offer(ctx, Params{Ref: r, SDP: audioSDP(p.addr()), Source: p.addr().Addr()})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_, _ = e.Answer(ctx, Params{Ref: r, SDP: audioSDP(p.addr()), Source: p.addr().Addr()})
+					p.say(mediaAt(t, o.SDP, 0), "x")
+					_, _ = e.Query(ctx, r)
+					e.Counters()
+					_ = e.Delete(ctx, r)
+				}
+			})
+		}
+		wg.Wait()
+		require.Zero(t, e.Counters().Sessions)
+	})
+}
+
+func FuzzClassify(f *testing.F) {
+	f.Add(rtpPacket(0, 1, 2, 3, []byte("x")))
+	f.Add(rtcpPacket(1))
+	f.Add(make([]byte, 20))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		switch classify(b) {
+		case classRTP:
+			if len(b) < 12 {
+				t.Fatal("short RTP")
+			}
+			var r rtpStats
+			r.packet(b, 0, nil)
+			r.packet(b, 1e9, nil)
+			_ = r.continues(b)
+		case classRTCP:
+			if b[1] < 192 || b[1] > 223 {
+				t.Fatal("not RTCP")
+			}
+		}
+	})
+}
+
+func FuzzRepacketize(f *testing.F) {
+	f.Add([]byte("\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01payload."), uint16(20))
+	f.Fuzz(func(t *testing.T, b []byte, ms uint16) {
+		s := &relaySession{}
+		out := &relaySide{session: s}
+		r := (*repacketizer)(nil).with(time.Duration(ms) * time.Millisecond)
+		for at := 0; r != nil && at < len(b); at++ {
+			if p := append([]byte(nil), b[at:]...); classify(p) == classRTP {
+				r.packet(p, out)
+			}
+		}
+	})
+}
+
+func FuzzWAV(f *testing.F) {
+	f.Add(wav(1, 1, 8000, 16, []byte{1, 2, 3, 4}), true)
+	f.Fuzz(func(_ *testing.T, b []byte, alaw bool) { _, _ = wavToG711(b, alaw) })
+}
