@@ -90,7 +90,7 @@ type Journal struct {
 	// These are the keeper's once it runs.
 	generation uint64 // of the file written to
 	rotated    bool   // a snapshot of this generation is still to be made
-	broken     bool   // a snapshot is due whatever the size
+	due        bool   // a snapshot is due whatever the size
 	alarmed    bool
 
 	loaded      int

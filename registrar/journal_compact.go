@@ -89,7 +89,7 @@ func (j *Journal) clear() {
 // An attempt that failed half-way is taken up without beginning one more journal.
 func (j *Journal) tidy() error {
 	degraded := j.log.degraded.Load()
-	if !degraded && !j.broken && j.log.size.Load() < j.log.limit.Load() {
+	if !degraded && !j.due && j.log.size.Load() < j.log.limit.Load() {
 		return nil
 	}
 	if degraded {
@@ -102,12 +102,12 @@ func (j *Journal) tidy() error {
 			return err
 		}
 	}
-	j.rotated, j.broken = true, true
+	j.rotated, j.due = true, true
 	size, err := j.snapshot()
 	if err != nil {
 		return err
 	}
-	j.rotated, j.broken = false, false
+	j.rotated, j.due = false, false
 	j.removeBefore(j.generation)
 	j.compactions.Add(1)
 	j.log.limit.Store(max(j.cfg.CompactAt, size))

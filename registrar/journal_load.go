@@ -62,6 +62,7 @@ func (j *Journal) load() error {
 	l.findSalt(snapshotName, snapshots)
 	l.findSalt(journalName, journals)
 	var first, last uint64
+	parts := 0 // more than one: a snapshot was not finished
 	if n := len(snapshots); n > 0 {
 		first = snapshots[n-1]
 		if err := l.read(snapshotName, first); err != nil {
@@ -77,6 +78,7 @@ func (j *Journal) load() error {
 			return err
 		}
 		last = max(last, g)
+		parts++
 	}
 	if !l.salted {
 		var b [4]byte
@@ -85,11 +87,11 @@ func (j *Journal) load() error {
 	}
 	j.loaded, j.damage = int(j.mem.aors.Load()), l.damage
 	j.log.init(j.cfg, l.salt, j.wake)
-	return j.begin(first, last, l)
+	return j.begin(first, last, parts, l)
 }
 
-// begin opens the file that is written to: the last one if it is whole or was only torn, else a new one.
-func (j *Journal) begin(first, last uint64, l loader) error {
+// begin opens the file that is written to: the last one if its header is whole, else a new one.
+func (j *Journal) begin(first, last uint64, parts int, l loader) error {
 	j.removeBefore(first)
 	j.generation = last
 	if l.appendTo != "" {
@@ -105,8 +107,8 @@ func (j *Journal) begin(first, last uint64, l loader) error {
 	} else if err := j.rotate(); err != nil {
 		return err
 	}
-	j.broken = slices.ContainsFunc(l.damage, func(d Damage) bool { return !d.Torn })
-	if j.broken || j.log.size.Load() >= j.cfg.CompactAt {
+	j.due = parts > 1 || slices.ContainsFunc(l.damage, func(d Damage) bool { return !d.Torn })
+	if j.due || j.log.size.Load() >= j.cfg.CompactAt {
 		j.wake()
 	}
 	j.mem.once.Do(j.mem.init)
@@ -147,7 +149,7 @@ func (l *loader) findSalt(kind string, generations []uint64) {
 			return // read will tell
 		}
 		n, _ := io.ReadFull(f, b)
-		l.salt, l.salted = parseHeader(b[:n])
+		l.salt, l.salted, _ = parseHeader(b[:n])
 		_ = f.Close()
 	}
 }
@@ -232,8 +234,8 @@ func (s *scanner) header() error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	_, s.headed = parseHeader(b)
-	if !s.headed && len(b) == 2*headerLen && string(b[:len(magic)-1]) == magic[:len(magic)-1] && b[len(magic)-1] != magic[len(magic)-1] {
+	var other bool
+	if _, s.headed, other = parseHeader(b); other {
 		return fmt.Errorf("%w: %s", errVersion, s.name)
 	}
 	if !s.headed { // it was just being made, or damaged: its records are tried all the same

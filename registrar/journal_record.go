@@ -63,15 +63,21 @@ func appendHeader(b []byte, salt uint32) []byte {
 	return b
 }
 
-// parseHeader reads the salt from the first whole copy.
-func parseHeader(b []byte) (salt uint32, ok bool) {
+// parseHeader reads the salt from the first whole copy. ok is false when there is none; other: it is of another version.
+func parseHeader(b []byte) (salt uint32, ok, other bool) {
+	const family = len(magic) - 1
 	for ; len(b) >= headerLen; b = b[headerLen:] {
 		h := b[:headerLen]
-		if string(h[:len(magic)]) == magic && crc32.Checksum(h[:headerLen-4], castagnoli()) == binary.BigEndian.Uint32(h[headerLen-4:]) {
-			return binary.BigEndian.Uint32(h[len(magic):]), true
+		if string(h[:family]) != magic[:family] || crc32.Checksum(h[:headerLen-4], castagnoli()) != binary.BigEndian.Uint32(h[headerLen-4:]) {
+			continue
 		}
+		if h[family] != magic[family] {
+			other = true
+			continue
+		}
+		return binary.BigEndian.Uint32(h[len(magic):]), true, false
 	}
-	return 0, false
+	return 0, false, other
 }
 
 // appendRecord appends the record of aor.
