@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -451,11 +452,12 @@ func TestRTPProxyStreamBreaks(t *testing.T) {
 // TestRTPProxyStreamHangs: one missing reply makes the connection useless; the next command gets a new one.
 func TestRTPProxyStreamHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		silent := true
-		r := &rtpstub.Relay{Fault: func(c string) (string, bool) { return "-", silent && strings.HasPrefix(c, "U") }}
-		dials := 0
+		var silent atomic.Bool
+		silent.Store(true)
+		r := &rtpstub.Relay{Fault: func(c string) (string, bool) { return "-", silent.Load() && strings.HasPrefix(c, "U") }}
+		var dials atomic.Int32
 		e := &rtprelay.RTPProxy{Address: "tcp:192.0.2.1", Dial: func(context.Context, string, string) (net.Conn, error) {
-			dials++
+			dials.Add(1)
 			a, b := net.Pipe()
 			go r.ServeConn(b, false)
 			return a, nil
@@ -466,10 +468,10 @@ func TestRTPProxyStreamHangs(t *testing.T) {
 		require.ErrorIs(t, err, rtprelay.ErrUnavailable)
 		require.Equal(t, time.Second, time.Since(start))
 		time.Sleep(5 * time.Second)
-		silent = false
+		silent.Store(false)
 		_, err = e.Offer(t.Context(), params("c", sdpA))
 		require.NoError(t, err)
-		require.GreaterOrEqual(t, dials, 2)
+		require.GreaterOrEqual(t, dials.Load(), int32(2))
 	})
 }
 

@@ -21,9 +21,10 @@ func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, 
 // The relay caches replies under the cookie alone, for all its clients and for half a minute, so cookies must differ from those of
 // every other client and of our own former lives: 64 random bits and a counter.
 type datagrams struct {
-	dial  func(context.Context) (net.Conn, error)
-	retry time.Duration
-	limit int // longest reply
+	dial   func(context.Context) (net.Conn, error)
+	retry  time.Duration
+	limit  int  // longest reply
+	stream bool // over TCP: nothing is repeated, and a reply that does not come condemns the connection
 
 	repeated, late func()
 
@@ -64,6 +65,9 @@ func (u *datagrams) do(ctx context.Context, body string) (string, error) {
 	defer u.forget(cookie)
 	message := make([]byte, 0, len(cookie)+1+len(body))
 	message = append(append(append(message, cookie...), ' '), body...)
+	if t, ok := ctx.Deadline(); ok && u.stream {
+		_ = conn.SetWriteDeadline(t)
+	}
 	if err := u.send(conn, message); err != nil {
 		return "", err
 	}
@@ -75,8 +79,14 @@ func (u *datagrams) do(ctx context.Context, body string) (string, error) {
 		case r := <-reply:
 			return r.text, r.err
 		case <-ctx.Done():
+			if u.stream && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				u.condemn(conn)
+			}
 			return "", unavailable(ctx.Err())
 		case <-timer.C:
+			if u.stream {
+				continue
+			}
 			u.repeated()
 			if err := u.send(conn, message); err != nil {
 				return "", err
@@ -105,6 +115,12 @@ func (u *datagrams) send(conn net.Conn, message []byte) error {
 		u.drop(conn, unavailable(err))
 	}
 	return unavailable(err)
+}
+
+func (u *datagrams) condemn(conn net.Conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.drop(conn, unavailable(errNoReply))
 }
 
 func (u *datagrams) register() (string, chan datagramReply) {
