@@ -212,7 +212,8 @@ func (c *Call) Ended() bool {
 }
 
 // ExpectRequest waits for the next request in the call (ACK and CANCEL included, copies not) and fails the test when it has
-// another method. The phone has answered it already.
+// another method. The phone has answered it already. A proxy with handlers on goroutines may let a request overtake the one
+// sent just before it, a BYE the ACK for instance: let the test wait for the first before it sends the second.
 func (c *Call) ExpectRequest(m sip.Method) *sip.Request {
 	c.t.Helper()
 	req, ok := c.requests.get(c.p.Wait, c.p.ctx.Done())

@@ -174,7 +174,11 @@ func (k *Kit) PhoneAt(h *Host, name string) *Phone {
 	}
 	p.Start()
 	k.phones = append(k.phones, p)
-	k.Ladder.Name(name, h.Addr().String())
+	seen := []string{h.Addr().String()}
+	if b := h.realm.nat; b != nil {
+		seen = append(seen, b.Public)
+	}
+	k.Ladder.Name(name, seen...)
 	return p
 }
 

@@ -329,3 +329,6 @@ func (n *Network) Reset(ip string) {
 
 // now is the instant of the bubble or of the world.
 func now() time.Time { return time.Now() }
+
+// At is a port of the first address of the host.
+func (h *Host) At(port uint16) netip.AddrPort { return netip.AddrPortFrom(h.addrs[0], port) }
