@@ -122,6 +122,11 @@ func TestJournalTornAnywhere(t *testing.T) {
 				}
 			}
 			require.Equal(t, want, content(j), "cut at %d", n)
+			set(t, j, "d@x", 4)
+			require.NoError(t, j.Close())
+			want["d@x"] = 4
+			j = mustOpen(t, dir, JournalConfig{})
+			require.Equal(t, want, content(j), "cut at %d, then written", n)
 			require.NoError(t, j.Close())
 		}
 	}
