@@ -12,13 +12,16 @@ import (
 
 // branch is the state of a Branch in the engine, guarded by its request's mu.
 type branch struct {
-	fork   *fork
-	elses  []Target
-	base   *sip.Request // the copy before a try; nil when no further try needs it
-	addrs  []transport.Addr
-	addr   [1]transport.Addr
-	large  bool // too large for UDP, and TCP has been tried
-	client *transaction.Client
+	fork    *fork
+	elses   []Target
+	step    step
+	query   *transport.Query // for the DNS
+	base    *sip.Request     // the copy before a try; nil when no further try needs it
+	addrs   []transport.Addr
+	addr    [1]transport.Addr
+	large   bool // too large for UDP, and TCP has been tried
+	client  *transaction.Client
+	refused *sip.Response // stateless: why it was not sent
 
 	provisional bool // a 1xx was received
 	ended       bool // it counts as finished, whatever may still arrive
@@ -327,6 +330,8 @@ func (b *Branch) again() bool {
 		return false
 	}
 	b.client = nil
+	b.Try++
+	b.step = stepDress
 	b.fork.todo = append(b.fork.todo, b)
 	return true
 }

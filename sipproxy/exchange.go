@@ -50,9 +50,19 @@ func (r *Request) tryingLate() {
 
 // serve is the work of the request's task: the handler, the final response, and the hooks that are still to run.
 func (r *Request) serve() {
-	res := r.protect()
-	r.finish(res)
+	r.returns = r.protect()
+	r.task.outside((*finishJob)(r))
 	r.drainHooks()
+}
+
+// finishJob sends what the handler returned.
+type finishJob Request
+
+func (j *finishJob) run() {
+	r := (*Request)(j)
+	res := r.returns
+	r.returns = nil
+	r.finish(res)
 }
 
 // protect runs the handler; a panic is a 500, and so is runtime.Goexit.

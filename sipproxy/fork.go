@@ -11,6 +11,7 @@ import (
 // A fork is the response context (§16) of one Forward. Its request's mu guards it.
 type fork struct {
 	r        *Request
+	targets  []Target // until they are branches
 	branches []*Branch
 	first    [1]*Branch
 	todo     []*Branch // to be sent, or sent to their next address, by the task
@@ -31,35 +32,50 @@ func (r *Request) Forward(ctx context.Context, targets ...Target) *sip.Response 
 	if r.tx == nil {
 		return r.forwardStateless(ctx, targets)
 	}
-	if res := r.refusal(len(targets)); res != nil {
-		return res
-	}
+	f := &fork{r: r, targets: targets}
 	if err := ctx.Err(); err != nil {
 		return r.outOfTime(ctx)
 	}
-	f := &fork{r: r}
 	if ctx != (*requestContext)(r) && ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { f.contextEnded(ctx) })()
 	}
+	r.task.outside((*forkJob)(f))
 	r.mu.Lock() // not deferred: a hook that panics unwinds with the lock released
-	if r.Method == sip.INVITE {
-		r.sendTrying()
-	}
-	r.fork = f
-	if len(targets) == 0 {
-		f.add(&Target{})
-	}
-	for i := range targets {
-		f.add(&targets[i])
-	}
-	if f.open == 0 {
-		f.settle() // no branch fits the limit
-	}
 	f.wait()
 	r.fork = nil
 	res := f.result
 	r.mu.Unlock()
 	return res
+}
+
+// forkJob begins a fork: refusals, the 100, the branches.
+type forkJob fork
+
+func (j *forkJob) run() {
+	f := (*fork)(j)
+	r := f.r
+	refuse := r.refusal(len(f.targets))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case refuse != nil:
+		f.done, f.result = true, refuse
+		return
+	case r.Method == sip.INVITE:
+		r.sendTrying()
+	}
+	r.fork = f
+	f.over = r.canceled
+	if len(f.targets) == 0 {
+		f.add(&Target{})
+	}
+	for i := range f.targets {
+		f.add(&f.targets[i])
+	}
+	f.targets = nil
+	if f.open == 0 {
+		f.settle() // no branch fits the limit, or the caller has cancelled
+	}
 }
 
 // wait does what needs the task until the fork is done. Called on the task with r.mu held.

@@ -52,9 +52,10 @@ type exchange struct {
 	trying    bool // a 1xx has gone upstream
 	sent      int  // final code that has gone upstream
 	receipt   *sip.Response
-	fork      *fork // the Forward in progress
-	tries     int   // branch parameters made so far
-	branches  int   // branch ids given so far
+	returns   *sip.Response // what the handler returned, on its way to finish
+	fork      *fork         // the Forward in progress
+	tries     int           // branch parameters made so far
+	branches  int           // branch ids given so far
 	queue     []delivery
 	challenge []string // challenges seen: name, value, name, value ...
 	late      transaction.Timer

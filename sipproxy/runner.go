@@ -13,9 +13,15 @@ type task interface {
 	wake()
 	// block runs f elsewhere when waiting here would hold up others. Called on the task.
 	block(f func())
+	// outside runs j on the stack of the goroutine that resumed the task, where that is another one. A handler that waits keeps its stack for as long
+	// as the phone rings; what forwarding needs of stack does not stay with it. Called on the task; j must not park.
+	outside(j job)
 	// id identifies the goroutine of the task, when the server checks contract 14; 0 otherwise.
 	id() uint64
 }
+
+// A job is a step of the engine that needs the request's task to wait, but not its stack.
+type job interface{ run() }
 
 // newTask makes a task of the kind the server is set to.
 func (s *Server) newTask() task {

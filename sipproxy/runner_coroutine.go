@@ -17,6 +17,7 @@ type coroutine struct {
 	ended bool   // work has returned
 	away  func() // what block wants run elsewhere
 	fault any    // what away panicked with
+	job   job    // what outside wants run by the driver
 	gid   uint64
 
 	mu      sync.Mutex
@@ -119,6 +120,12 @@ func (c *coroutine) drive() {
 	}()
 	for {
 		c.next()
+		for c.job != nil {
+			j := c.job
+			c.job = nil
+			j.run()
+			c.next()
+		}
 		if c.ended {
 			dead = false
 			c.pool.s.handlers.Done()
@@ -148,6 +155,11 @@ func (c *coroutine) park() {
 	if !c.yield(struct{}{}) {
 		panic(stopped{})
 	}
+}
+
+func (c *coroutine) outside(j job) {
+	c.job = j
+	c.park()
 }
 
 func (c *coroutine) block(f func()) {

@@ -21,4 +21,5 @@ func (g *goroutine) start(work func()) {
 func (g *goroutine) park()          { <-g.ch }
 func (g *goroutine) wake()          { g.ch <- struct{}{} }
 func (g *goroutine) block(f func()) { f() }
+func (g *goroutine) outside(j job)  { j.run() }
 func (g *goroutine) id() uint64     { return g.gid }

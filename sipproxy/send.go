@@ -10,38 +10,101 @@ import (
 // largeUDP is the size beyond which a request may not leave by UDP (§18.1.1).
 const largeUDP = 1300
 
-// try sends the branch to its next address, or ends it when none is left. Called on the task, without r.mu.
+// A step is what a branch on its way out needs next.
+type step uint8
+
+const (
+	stepCopy    step = iota // make the copy of the request
+	stepLocate              // find where it goes
+	stepResolve             // wait for the DNS
+	stepDress               // make the copy for one address
+	stepSend                // hand it to the transaction layer
+	stepDone                // under way, or ended
+)
+
+// try sends the branch to its next address, or ends it when none is left. Called on the task, without r.mu: hooks and the wait for the DNS happen here,
+// the rest on the stack of whoever resumed the task.
 func (b *Branch) try() {
-	if b.base == nil && b.Request == nil {
-		if res := b.prepare(); res != nil {
-			b.conclude(res)
+	r := b.Of
+	for b.step != stepDone {
+		r.task.outside((*tryJob)(b))
+		switch b.step {
+		case stepLocate:
+			for _, f := range r.onBranch {
+				f(b)
+			}
+		case stepResolve:
+			b.resolve()
+		case stepSend:
+			for _, f := range r.onSend {
+				f(b)
+			}
+		}
+	}
+}
+
+// tryJob goes on with a branch until a hook, the DNS or nothing is next.
+type tryJob Branch
+
+func (j *tryJob) run() {
+	b := (*Branch)(j)
+	for {
+		switch b.step {
+		case stepCopy:
+			b.copy()
+			b.step = stepLocate
+			if len(b.Of.onBranch) > 0 {
+				return
+			}
+		case stepLocate:
+			b.step = b.locate()
+			if b.step == stepResolve {
+				return
+			}
+		case stepResolve:
+			b.step = stepDress
+		case stepDress:
+			b.step = b.dress()
+			if b.step == stepSend && len(b.Of.onSend) > 0 {
+				return
+			}
+		case stepSend:
+			b.step = b.send()
+		case stepDone:
 			return
 		}
-	} else {
+	}
+}
+
+// nextAddress goes on to the next address after err, or ends the branch.
+func (b *Branch) nextAddress(err error) step {
+	if b.Try < len(b.addrs) {
+		b.Of.srv.trs.Report(b.addrs[b.Try], false)
 		b.Try++
 	}
-	var err error = transport.ErrNoAddress
-	for ; b.Try < len(b.addrs); b.Try++ {
-		if err = b.send(); err == nil {
-			return
-		}
-		b.Of.srv.trs.Report(b.addrs[b.Try], false)
+	if b.Try < len(b.addrs) {
+		return stepDress
 	}
-	b.conclude(b.Of.made(503, err))
+	return b.conclude(b.Of.made(503, err))
 }
 
 // conclude ends the branch with a response of our own. Called on the task, without r.mu.
-func (b *Branch) conclude(res *sip.Response) {
+func (b *Branch) conclude(res *sip.Response) step {
 	r := b.Of
+	if r.tx == nil {
+		b.refused = res
+		return stepDone
+	}
 	r.mu.Lock()
 	if !b.ended {
 		b.deliver(res) // what is to be woken is this task
 	}
 	r.mu.Unlock()
+	return stepDone
 }
 
-// prepare makes the copy of the request and finds where it goes (§16.6 steps 1 to 7). What it returns ends the branch.
-func (b *Branch) prepare() *sip.Response {
+// copy makes the copy of the request (§16.6 steps 1 to 3).
+func (b *Branch) copy() {
 	r := b.Of
 	b.Request = r.Request.Clone()
 	r.unroute(b.Request)
@@ -55,18 +118,6 @@ func (b *Branch) prepare() *sip.Response {
 	}
 	b.Request.SetMaxForwards(r.forwards())
 	r.shareBreadth(b.Request)
-	for _, f := range r.onBranch {
-		f(b)
-	}
-	next, res := b.route()
-	if res != nil {
-		return res
-	}
-	if err := b.locate(next); err != nil {
-		return r.made(503, err)
-	}
-	b.base = b.Request
-	return nil
 }
 
 // requestURI takes from a contact what a Request-URI may not hold (§19.1.1).
@@ -125,62 +176,70 @@ func (b *Branch) secure() *sip.Response {
 	return res
 }
 
-// locate fills in the addresses to try (§16.6 step 7, RFC 3263).
-func (b *Branch) locate(next sip.URI) error {
+// locate fills in the addresses to try (§16.6 steps 6 and 7, RFC 3263).
+func (b *Branch) locate() step {
+	b.base = b.Request
+	next, res := b.route()
+	if res != nil {
+		return b.conclude(res)
+	}
 	switch {
 	case !b.Target.Flow.IsZero():
 		b.addr[0] = b.Target.Flow.Remote()
 		b.addrs = b.addr[:]
-		return nil
+		return stepDress
 	case !b.Target.Next.IsZero():
 		b.addr[0] = b.Target.Next
 		b.addrs = b.addr[:]
-		return nil
+		return stepDress
 	}
 	q := transport.QueryFor(next)
 	q.Secure = q.Secure || b.Request.URI.IsSIPS()
 	if b.Of.tx == nil {
 		q.Hash = b.Of.stableHash()
 	}
-	trs := b.Of.srv.trs
-	addrs, ok := trs.ResolveNow(b.addr[:0], q)
-	if ok {
-		b.addrs = addrs
-		return nil
+	addrs, ok := b.Of.srv.trs.ResolveNow(b.addr[:0], q)
+	if !ok {
+		b.query = &q
+		return stepResolve
 	}
-	var err error
-	ctx := (*requestContext)(b.Of)
-	Block(ctx, func() { b.addrs, err = trs.Resolve(ctx, q) })
-	return err
+	b.addrs = addrs
+	if len(addrs) == 0 {
+		return b.nextAddress(transport.ErrNoAddress)
+	}
+	return stepDress
 }
 
-// send sends the branch to the address b.Try points at (§16.6 steps 8 to 10). Called on the task, without r.mu.
-func (b *Branch) send() error {
+// resolve waits for the DNS, on the task.
+func (b *Branch) resolve() {
+	ctx := (*requestContext)(b.Of)
+	var err error
+	Block(ctx, func() { b.addrs, err = b.Of.srv.trs.Resolve(ctx, *b.query) })
+	b.query = nil
+	b.step = stepDress
+	if err == nil && len(b.addrs) == 0 {
+		err = transport.ErrNoAddress
+	}
+	if err != nil {
+		b.addrs = nil
+		b.step = b.nextAddress(err)
+	}
+}
+
+// dress makes Branch.Request ready for the address b.Try points at: the flow and our Via. The base stays bare when a further try may need it.
+func (b *Branch) dress() step {
 	r := b.Of
 	flow, err := b.flow()
 	if err != nil {
-		return err
+		return b.nextAddress(err)
 	}
-	again := b.Try+1 < len(b.addrs) || !b.large && b.base.Len() > largeUDP/2
-	b.dress(flow, again)
-	if again && b.tooLarge(flow) {
-		b.large = true
-		b.addrs = slices.Insert(slices.Clone(b.addrs), b.Try, transport.Addr{Proto: transport.TCP, AddrPort: b.addrs[b.Try].AddrPort, Name: b.addrs[b.Try].Name})
-		return b.send()
+	b.Request = b.base
+	if b.Try+1 < len(b.addrs) || flow.Proto() == transport.UDP && !b.large && b.base.Len() > largeUDP/2 {
+		b.Request = b.base.Clone()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if b.ended || b.fork.over {
-		return nil // decided while the hooks ran
-	}
-	if b.Try+1 >= len(b.addrs) {
-		b.base = nil // the last try: nobody needs it again
-	}
-	b.client, err = r.srv.txs.Request(b.Request, flow, (*clientUser)(b))
-	if err == nil {
-		b.arm()
-	}
-	return err
+	b.Flow, b.Local, b.Remote = flow, flow.Local(), flow.Remote()
+	r.srv.pushVia(b.Request, flow, r.branchParam())
+	return stepSend
 }
 
 // flow fixes socket and connection for the next try.
@@ -194,23 +253,45 @@ func (b *Branch) flow() (transport.Flow, error) {
 	return b.Of.srv.trs.FlowTo(b.addrs[b.Try], b.Of.Flow)
 }
 
-// dress makes Branch.Request ready for a flow: our Via, then the hooks. The base stays bare when a further try may need it.
-func (b *Branch) dress(flow transport.Flow, again bool) {
+// send hands the branch to the transaction layer (§16.6 step 10), or to the socket when there is no state.
+func (b *Branch) send() step {
+	if b.tooLarge() {
+		// The transport is chosen once more: TCP first, and UDP if that is refused.
+		at := b.addrs[b.Try]
+		b.large = true
+		b.addrs = slices.Insert(slices.Clone(b.addrs), b.Try, transport.Addr{Proto: transport.TCP, AddrPort: at.AddrPort, Name: at.Name})
+		return stepDress
+	}
 	r := b.Of
-	b.Request = b.base
-	if again {
-		b.Request = b.base.Clone()
+	if r.tx == nil {
+		if err := b.Flow.Send(b.Request, nil); err != nil {
+			return b.nextAddress(err)
+		}
+		return stepDone
 	}
-	b.Flow, b.Local, b.Remote = flow, flow.Local(), flow.Remote()
-	r.srv.pushVia(b.Request, flow, r.branchParam())
-	for _, f := range r.onSend {
-		f(b)
+	r.mu.Lock()
+	if b.ended || b.fork.over { // decided while the hooks ran
+		r.mu.Unlock()
+		return stepDone
 	}
+	if b.Try+1 >= len(b.addrs) {
+		b.base = nil // the last try: nobody needs it again
+	}
+	client, err := r.srv.txs.Request(b.Request, b.Flow, (*clientUser)(b))
+	if err == nil {
+		b.client = client
+		b.arm()
+	}
+	r.mu.Unlock()
+	if err != nil {
+		return b.nextAddress(err)
+	}
+	return stepDone
 }
 
 // tooLarge reports whether the request as it stands wants TCP instead of the UDP flow at hand.
-func (b *Branch) tooLarge(flow transport.Flow) bool {
+func (b *Branch) tooLarge() bool {
 	s := b.Of.srv
-	return flow.Proto() == transport.UDP && !b.large && !s.LargeUDP && b.Target.Flow.IsZero() &&
-		b.Request.Len() > largeUDP && s.hasTCP
+	return !b.large && !s.LargeUDP && s.hasTCP && b.Request != b.base && b.Flow.Proto() == transport.UDP && b.Target.Flow.IsZero() &&
+		b.Request.Len() > largeUDP
 }

@@ -31,21 +31,8 @@ func (r *Request) sendStateless(targets []Target) *sip.Response {
 	if len(targets) > 0 {
 		b.Target = targets[0]
 	}
-	if res := b.prepare(); res != nil {
-		return res
-	}
-	if len(b.addrs) == 0 {
-		return r.made(503, transport.ErrNoAddress)
-	}
-	flow, err := b.flow()
-	if err == nil {
-		b.dress(flow, false)
-		err = flow.Send(b.Request, nil)
-	}
-	if err != nil {
-		return r.made(503, err)
-	}
-	return nil
+	b.try()
+	return b.refused
 }
 
 // relayStateless forwards a response that belongs to no transaction of ours, when it answers what we forwarded without state (§16.11).
