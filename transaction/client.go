@@ -50,7 +50,7 @@ func (l *Layer) request(req *sip.Request, f transport.Flow, u ClientUser) (*Clie
 		l.clients.Add(-1)
 		return nil, err
 	}
-	c := &Client{branch: via.Branch(), method: methodName(req.Method), flow: f, req: req, user: u}
+	c := &Client{branch: branchOf(via), method: methodName(req.Method), flow: f, req: req, user: u}
 	c.layer = l
 	c.link.hash = l.clientHash(c.branch)
 	c.m.reliable = l.net.reliable(f)
@@ -121,7 +121,7 @@ func (l *Layer) MatchResponse(res *sip.Response, f transport.Flow) bool {
 	if err != nil {
 		return false
 	}
-	branch := via.Branch()
+	branch := branchOf(via)
 	hash := l.clientHash(branch)
 	s := l.shard(hash)
 	s.Lock()

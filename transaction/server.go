@@ -44,7 +44,7 @@ func (l *Layer) NewServer(req *sip.Request, f transport.Flow, u ServerUser) (*Se
 	if err := l.reserve(&l.servers, l.maxServers); err != nil {
 		return nil, err
 	}
-	branch := via.Branch()
+	branch := branchOf(via)
 	t := &Server{
 		key:    newServerKey(req, via, branch),
 		method: methodName(req.Method),
@@ -105,7 +105,7 @@ func (l *Layer) MatchRequest(req *sip.Request, f transport.Flow) (tx *Server, ab
 	if err != nil {
 		return nil, false
 	}
-	branch := via.Branch()
+	branch := branchOf(via)
 	hash := l.serverHash(req, via, branch)
 	if req.Method == sip.ACK {
 		return l.matchACK(req, via, branch, hash)
