@@ -3,7 +3,9 @@ package transaction_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -253,4 +255,45 @@ func TestResetConnection(t *testing.T) {
 			require.Equal(t, []int{200}, codes)
 		}
 	})
+}
+
+// A gone is a ClientUser that passes on how its transaction ended.
+type gone chan error
+
+func (gone) Response(*transaction.Client, *sip.Response, transport.Flow) {}
+func (g gone) Ended(_ *transaction.Client, err error)                    { g <- err }
+
+// TestPortUnreachable sends to a port of the real loopback where nobody listens:
+// the ICMP error ends the transaction long before timer F.
+func TestPortUnreachable(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("reads the error queue of Linux sockets")
+	}
+	closed, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	to := netip.MustParseAddrPort(closed.LocalAddr().String())
+	require.NoError(t, closed.Close())
+
+	d := &node{}
+	d.tr = transport.New(transport.Config{Handler: d})
+	d.tx = transaction.New(transaction.Config{Transport: d.tr})
+	require.NoError(t, d.tr.Listen(context.Background(), "udp:127.0.0.1:0"))
+	d.tr.Start()
+	defer d.close()
+	f, err := d.tr.FlowTo(transport.Addr{Proto: transport.UDP, AddrPort: to}, transport.Flow{})
+	require.NoError(t, err)
+	req, err := sip.ParseRequest("OPTIONS sip:bob@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=" + transaction.NewBranch() +
+		"\r\nMax-Forwards: 70\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:bob@127.0.0.1>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+	require.NoError(t, err)
+	ended := make(gone, 1)
+	_, err = d.tx.Request(req, f, ended)
+	require.NoError(t, err)
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, transaction.ErrTransport)
+		require.ErrorIs(t, err, transport.ErrUnreachable)
+	case <-time.After(10 * time.Second):
+		t.Fatal("no ICMP error heard of")
+	}
+	require.Zero(t, d.tx.Stats().Clients)
 }
