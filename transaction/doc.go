@@ -16,7 +16,7 @@
 //
 //	type core struct{ tx *transaction.Layer }
 //
-//	// ServeMessage is the transport's handler.
+//	// ServeMessage answers every request with 501.
 //	func (c *core) ServeMessage(m sip.Message, f transport.Flow) {
 //		switch m := m.(type) {
 //		case *sip.Response:
@@ -31,5 +31,22 @@
 //			}
 //			_ = s.Respond(sip.NewResponse(m, 501, "", transaction.NewTag()))
 //		}
+//	}
+//
+//	func (c *core) ServeUnreachable(sent []byte, to transport.Addr, err error) {
+//		c.tx.Unreachable(sent, to, err)
+//	}
+//	func (c *core) Stalled() {}
+//
+//	func ExampleLayer() {
+//		c := new(core)
+//		tr := transport.New(transport.Config{Handler: c})
+//		c.tx = transaction.New(transaction.Config{Transport: tr})
+//		defer c.tx.Close()
+//		if err := tr.Listen(context.Background(), "udp:127.0.0.1:0"); err != nil {
+//			return
+//		}
+//		tr.Start()
+//		defer func() { _ = tr.Close() }()
 //	}
 package transaction

@@ -80,8 +80,8 @@ func (k *serverKey) matches(req *sip.Request, via sip.Via, branch string) bool {
 }
 
 func (k *oldKey) matches(req *sip.Request, via sip.Via) bool {
-	seq, _, err := req.CSeq()
-	if err != nil || seq != k.seq || req.CallID() != k.callID || req.FromTag() != k.fromTag {
+	seq, _, _ := req.CSeq() // none counts as 0: what cannot be read has copies too
+	if seq != k.seq || req.CallID() != k.callID || req.FromTag() != k.fromTag {
 		return false
 	}
 	switch req.Method {
