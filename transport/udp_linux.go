@@ -230,8 +230,9 @@ func (x *mmsgIO) write(slots []slot) (int, error) {
 			return x.outN, nil
 		case x.outErr == unix.EAGAIN:
 			return 0, ErrQueueFull
-		case try < 2 && icmpError(x.outErr):
+		case try < retries(x.outErr):
 			// The news about an earlier datagram, not about this one: the reader shall look into the error queue.
+			// Several tries, because with every entry taken from that queue the system reports the next one.
 			_ = x.pc.SetReadDeadline(time.Unix(1, 0))
 		default:
 			return 0, os.NewSyscallError("sendmmsg", x.outErr)
@@ -239,13 +240,16 @@ func (x *mmsgIO) write(slots []slot) (int, error) {
 	}
 }
 
-// icmpError: the system reports ICMP errors at whatever call comes next.
-func icmpError(e syscall.Errno) bool {
+// retries: the system reports ICMP errors at whatever call comes next, by the numbers that a send may give for its own
+// datagram, too; but ECONNREFUSED never is about this one.
+func retries(e syscall.Errno) int {
 	switch e {
-	case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENONET, unix.EPROTO, unix.EOPNOTSUPP, unix.ENOPROTOOPT, unix.EACCES:
-		return true
+	case unix.ECONNREFUSED:
+		return 200
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENONET, unix.EPROTO, unix.EOPNOTSUPP, unix.ENOPROTOOPT, unix.EACCES:
+		return 8
 	}
-	return false
+	return 0
 }
 
 // sendmmsg never waits: a full socket buffer drops.
