@@ -66,6 +66,8 @@ type Ref struct {
 	FromTag string // tag of the party whose description came first (the offerer of the first offer)
 	ToTag   string // tag of the other party, "" while unknown
 
+	Group int // which one of Sets; of no meaning once Node is known
+
 	// Node is the Result.Node of the offer, for a Set; "" lets the Set find it. Carry it along with the call (in the dialog's state, a
 	// Record-Route parameter, a store), so that a restarted or a second proxy asks the same engine.
 	Node string
@@ -124,7 +126,8 @@ type Stats struct {
 }
 
 // An Engine relays media. Methods wait for the engine, are safe for concurrent use and obey ctx.
-// Offer and Answer return a whole new description or an error, never a half.
+// Offer and Answer return a whole new description or an error, never a half. An Offer that fails for a new call (without ToTag)
+// leaves no session behind; the engine may clean up after it has returned.
 type Engine interface {
 	Offer(ctx context.Context, p Params) (Result, error)
 	Answer(ctx context.Context, p Params) (Result, error)
