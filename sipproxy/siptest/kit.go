@@ -97,7 +97,7 @@ func (k *Kit) Sleep(d time.Duration) { time.Sleep(d) }
 
 // Server starts a proxy on a host of the network and waits until it listens. Fields that are not set are chosen: Listen is UDP and
 // TCP port 5060 of the next address 192.0.2.101, 192.0.2.102 ..., Net the host of the address in Listen, Runner the mode of
-// this run, Logger the log of the test. The first server becomes the proxy of the phones that are made after it.
+// this run, Logger the log of the test. The first server becomes the proxy of the phones that have none.
 func (k *Kit) Server(t *testing.T, s *sipproxy.Server) *sipproxy.Server {
 	t.Helper()
 	if len(s.Listen) == 0 {
@@ -127,6 +127,11 @@ func (k *Kit) Server(t *testing.T, s *sipproxy.Server) *sipproxy.Server {
 	at := s.Addrs()[0].AddrPort
 	if k.proxy == "" {
 		k.proxy = at.String()
+		for _, p := range k.phones {
+			if p.Proxy == "" {
+				p.Proxy = k.proxy
+			}
+		}
 	}
 	k.Ladder.Name(fmt.Sprintf("proxy%s", ordinal(len(k.servers))), at.Addr().String())
 	return s
@@ -158,8 +163,8 @@ func (k *Kit) hostOf(t *testing.T, listen []string) *Host {
 	return k.Network.Host(ips...)
 }
 
-// Phone starts a phone at an IP address, port 5060, over the transport of this run, with the first server as its proxy. Its
-// fields may be changed before it is used.
+// Phone starts a phone at an IP address, port 5060, over the transport of this run, with the first server, also one
+// that starts later, as its proxy. Its fields may be changed before it is used.
 func (k *Kit) Phone(name, ip string) *Phone {
 	k.T.Helper()
 	return k.PhoneAt(k.Network.Host(ip), name)

@@ -78,6 +78,9 @@ func (p *Phone) Start() {
 	p.conns, p.clients = make(map[netip.AddrPort]*phoneConn), make(map[string]*transaction)
 	p.servers, p.timers = make(map[string]*serverTx), make(map[*resend]struct{})
 	p.behaviour = answerAtOnce
+	if _, real := p.Net.(transport.SystemNet); real { // peers remember the branches of an earlier process
+		p.number = int(time.Now().UnixMilli()%1e6) * 1000
+	}
 	if p.Proto == 0 {
 		p.Proto = transport.UDP
 	}

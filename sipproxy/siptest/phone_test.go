@@ -138,11 +138,9 @@ func TestLossOfEachMessage(t *testing.T) {
 			defer bob.Close()
 			bob.AnswerAfter(time.Second)
 			fullCall(t, alice, bob)
-			bob.Ring()
-			call := alice.Invite(t, bob.Contact())
-			if lost != 17 { // the only 180
-				call.Expect(180)
-			}
+			bob.Refuse(486)
+			alice.Invite(t, bob.Contact()).Expect(486)
+			bob.Incoming(t).ExpectAck()
 			time.Sleep(time.Minute)
 		})
 	}

@@ -193,3 +193,57 @@ func TestGatewayWithoutSocket(t *testing.T) {
 		require.Less(t, time.Since(start), time.Second)
 	})
 }
+
+// Phones work on real sockets as well: examples show themselves with them.
+func TestPhonesOnLoopback(t *testing.T) {
+	for _, proto := range []transport.Proto{transport.UDP, transport.TCP} {
+		t.Run(proto.String(), func(t *testing.T) {
+			l := &siptest.Ladder{}
+			var phones []*siptest.Phone
+			for _, name := range []string{"alice", "bob"} {
+				p := &siptest.Phone{T: t, Net: transport.SystemNet{}, Name: name, Listen: "127.0.0.1:0", Proto: proto, Wait: 10 * time.Second}
+				p.Start()
+				phones = append(phones, p)
+				l.Column(name, p.Addr().String())
+			}
+			bob := phones[1]
+			s := &sipproxy.Server{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"}, Tap: l.Tap, Drain: -1, Handler: recorded(to(&bob))}
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- s.Run(ctx) }()
+			<-s.Ready()
+			at := s.Addrs()[0]
+			if proto == transport.TCP {
+				at = s.Addrs()[1]
+			}
+			phones[0].Proxy = at.AddrPort.String()
+			call := phones[0].Call(t, "sip:bob@example.com")
+			in := bob.Incoming(t)
+			in.ExpectAck()
+			in.Bye()
+			call.ExpectBye()
+			for _, p := range phones {
+				p.Close()
+			}
+			cancel()
+			require.NoError(t, <-done)
+			require.Contains(t, l.String(), "200 OK (BYE)")
+		})
+	}
+}
+
+// A server that was shut down can be followed by another one on its address.
+func TestRestart(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		alice, bob := k.Phone("alice", "192.0.2.1"), k.Phone("bob", "192.0.2.2")
+		key := [][]byte{[]byte("0123456789abcdef")}
+		first := k.Server(t, &sipproxy.Server{Handler: recorded(to(&bob)), Keys: key})
+		call := alice.Call(t, "sip:bob@example.com")
+		in := bob.Incoming(t)
+		in.ExpectAck()
+		require.NoError(t, first.Shutdown(t.Context()))
+		k.Server(t, &sipproxy.Server{Handler: recorded(to(&bob)), Keys: key, Listen: first.Listen})
+		call.Bye()
+		in.ExpectBye()
+	})
+}
