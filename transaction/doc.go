@@ -38,7 +38,7 @@
 //	}
 //	func (c *core) Stalled() {}
 //
-//	func ExampleLayer() {
+//	func main() {
 //		c := new(core)
 //		tr := transport.New(transport.Config{Handler: c})
 //		c.tx = transaction.New(transaction.Config{Transport: tr})
