@@ -210,6 +210,10 @@ func FuzzNameAddr(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		n, err := ParseNameAddr(s)
+		if plainAddr(s) {
+			require.NoError(t, err)
+			require.Empty(t, checkAddr(s))
+		}
 		if err != nil {
 			return
 		}

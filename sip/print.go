@@ -101,7 +101,10 @@ func (r *Response) Len() int {
 	return r.len() - int(r.start.size) + len(appendStatusLine(nil, r.Code, r.Reason)) + 2
 }
 
-func (r *Request) String() string  { return string(r.AppendTo(make([]byte, 0, r.Len()))) }
+// String is the message as it goes on the wire.
+func (r *Request) String() string { return string(r.AppendTo(make([]byte, 0, r.Len()))) }
+
+// String is the message as it goes on the wire.
 func (r *Response) String() string { return string(r.AppendTo(make([]byte, 0, r.Len()))) }
 
 func (r *Request) methodLen() int {

@@ -12,6 +12,7 @@ type Fault struct {
 	Unsupported []string // option tags for a 420
 }
 
+// Error gives code and reason.
 func (f *Fault) Error() string { return strconv.Itoa(f.Code) + " " + f.Reason }
 
 // Limits bounds what is accepted; a zero field means the default written beside it.
