@@ -58,7 +58,7 @@ func (o *oneShot) do(ctx context.Context, command string) (string, error) {
 	if _, err := io.WriteString(conn, command+"\n"); err != nil {
 		return "", unavailable(err)
 	}
-	reply, err := io.ReadAll(io.LimitReader(conn, maxReply))
+	reply, err := readOnce(conn, command[0] == 'I')
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -69,6 +69,18 @@ func (o *oneShot) do(ctx context.Context, command string) (string, error) {
 		return "", unavailable(errNoReply)
 	}
 	return strings.TrimRight(string(reply), "\r\n \t"), nil
+}
+
+// readOnce reads one line, or all lines until the other side closes.
+func readOnce(conn net.Conn, many bool) ([]byte, error) {
+	if many {
+		return io.ReadAll(io.LimitReader(conn, maxReply))
+	}
+	line, err := bufio.NewReaderSize(conn, 2048).ReadSlice('\n') // our own relay and old ones may be late to close
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return line, err
 }
 
 // pipeline sends commands one after the other over a lasting connection and takes the replies in the same order.

@@ -9,6 +9,9 @@ import (
 // maxMedia bounds the media descriptions of one body; each one costs a session at the engine.
 const maxMedia = 32
 
+// maxSDP is the longest body: what a datagram carries, and what offsets of two bytes reach.
+const maxSDP = 65535
+
 // marker tells relays on the way that one is engaged already.
 const marker = "a=nortpproxy:yes"
 
@@ -78,9 +81,9 @@ const (
 
 // line is a span that may have to change; all others are copied.
 type line struct {
-	start, next int32 // whole line with its end
-	v0, v1      int32 // the value that is replaced
-	media       int16 // index; -1 in the session part
+	start, next uint16 // whole line with its end
+	v0, v1      uint16 // the value that is replaced
+	media       int8   // index; -1 in the session part
 	kind        lineKind
 }
 
@@ -89,8 +92,8 @@ func ParseSDP(body string) (*Description, error) {
 	if !strings.HasPrefix(body, "v=") {
 		return nil, fmt.Errorf("%w: no v= line first", ErrBadSDP)
 	}
-	if len(body) > 1<<20 {
-		return nil, fmt.Errorf("%w: longer than 1 MiB", ErrBadSDP)
+	if len(body) > maxSDP {
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrBadSDP, maxSDP)
 	}
 	d := &Description{text: body, eol: "\r\n"}
 	d.Media, d.lines = d.media0[:0], d.lines0[:0]
@@ -122,7 +125,7 @@ func ParseSDP(body string) (*Description, error) {
 type sdpParser struct {
 	d     *Description
 	cur   *Media // nil in the session part
-	index int16
+	index int8
 	slot  bool // lineConnSlot is still to be placed
 	dir   Direction
 	dirOf [maxMedia]bool
@@ -149,11 +152,11 @@ func (p *sdpParser) line(at, end, next int) error {
 }
 
 func (p *sdpParser) add(kind lineKind, at, next, v0, v1 int) {
-	media := int16(-1)
+	media := int8(-1)
 	if p.cur != nil {
 		media = p.index
 	}
-	p.d.lines = append(p.d.lines, line{int32(at), int32(next), int32(v0), int32(v1), media, kind})
+	p.d.lines = append(p.d.lines, line{uint16(at), uint16(next), uint16(v0), uint16(v1), media, kind})
 }
 
 func (p *sdpParser) placeSlot(at int) {
@@ -184,7 +187,7 @@ func (p *sdpParser) origin(at, end, next int) {
 	if n0 == at+2 || text[n0:n1] != "IN" || !isFamily(text[f0:f1]) {
 		return
 	}
-	if a, ok := literal(text[a0:a1]); ok && a.IsUnspecified() {
+	if a := text[a0:a1]; a == "0.0.0.0" || a == "::" { // as hold: it names nobody
 		return
 	}
 	p.add(lineOrigin, at, next, f0, a1)
@@ -234,7 +237,7 @@ func (p *sdpParser) media(at, end, next int) error {
 	if !ok {
 		return fmt.Errorf("%w: port %q", ErrBadSDP, text[p0:p1])
 	}
-	p.index = int16(len(d.Media))
+	p.index = int8(len(d.Media))
 	d.Media = append(d.Media, Media{Type: text[t0:t1], Proto: text[r0:r1], Port: port, Formats: strings.Trim(text[r1:end], " \t")})
 	p.cur = &d.Media[p.index]
 	p.slot = true
@@ -243,13 +246,14 @@ func (p *sdpParser) media(at, end, next int) error {
 }
 
 func (p *sdpParser) attribute(at, end, next int) {
-	attr := strings.TrimRight(p.d.text[at+2:end], " \t")
-	if attr == "" {
+	if end = trimEnd(p.d.text, at+2, end); end == at+2 {
 		return
 	}
+	attr := p.d.text[at+2 : end]
 	switch attr[0] {
 	case 'r':
 		switch {
+		case strings.HasPrefix(attr, "rtpmap:"): // most of all attributes
 		case attr == "recvonly":
 			p.direction(RecvOnly)
 		case strings.HasPrefix(attr, "rtcp:"):
@@ -285,8 +289,8 @@ func (p *sdpParser) attribute(at, end, next int) {
 			p.add(lineICE, at, next, at, at)
 		}
 	case 'p':
-		if n, ok := port16(strings.TrimSpace(strings.TrimPrefix(attr, "ptime:"))); ok && p.cur != nil {
-			p.cur.PTime = n
+		if v, ok := strings.CutPrefix(attr, "ptime:"); ok && p.cur != nil {
+			p.cur.PTime, _ = port16(strings.TrimSpace(v))
 		}
 	case 'n':
 		if attr == marker[2:] {

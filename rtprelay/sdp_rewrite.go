@@ -44,7 +44,7 @@ func (d *Description) Append(dst []byte, streams []Stream, e Edit) []byte {
 	if w.first = firstUsable(streams, len(d.Media)); w.first < 0 {
 		return append(dst, d.text...)
 	}
-	at := int32(0)
+	at := uint16(0)
 	for i := range d.lines {
 		l := &d.lines[i]
 		dst = append(dst, d.text[at:l.start]...)
@@ -109,7 +109,7 @@ func (w *sdpWriter) stream(l *line) *Stream {
 }
 
 // line writes what becomes of l and says from where the text goes on.
-func (w *sdpWriter) line(dst []byte, l *line) ([]byte, int32) {
+func (w *sdpWriter) line(dst []byte, l *line) ([]byte, uint16) {
 	text := w.d.text
 	s := w.stream(l)
 	switch l.kind {

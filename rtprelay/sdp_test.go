@@ -54,7 +54,8 @@ func TestParseSDP(t *testing.T) {
 
 func TestParseSDPRefuses(t *testing.T) {
 	for _, body := range []string{"", "hello", "\r\nv=0\r\n", "v=0\r\nm=audio\r\n", "v=0\r\nm=audio x RTP/AVP 0\r\n", "v=0\r\nm=audio 65536 RTP/AVP 0\r\n",
-		"v=0\r\nm=audio -1 RTP/AVP 0\r\n", "v=0\r\nm=audio 5000\r\n", "v=0\r\n" + strings.Repeat("m=audio 1 RTP/AVP 0\r\n", maxMedia+1)} {
+		"v=0\r\nm=audio -1 RTP/AVP 0\r\n", "v=0\r\nm=audio 5000\r\n", "v=0\r\n" + strings.Repeat("m=audio 1 RTP/AVP 0\r\n", maxMedia+1),
+		"v=0\r\n" + strings.Repeat("a=x\r\n", 20000)} {
 		_, err := ParseSDP(body)
 		require.ErrorIs(t, err, ErrBadSDP, "%q", body)
 	}
@@ -94,6 +95,16 @@ func TestRewrite(t *testing.T) {
 			require.Equal(t, "x"+tt.want, string(d.Append([]byte("x"), streams, tt.edit)))
 		})
 	}
+}
+
+// TestRewriteLongest: offsets reach the last byte.
+func TestRewriteLongest(t *testing.T) {
+	head, tail := "v=0\r\nc=IN IP4 10.0.0.1\r\n", "m=audio 2 RTP/AVP 0\r\nc=IN IP4 10.0.0.2"
+	filler := "a=" + strings.Repeat("x", maxSDP-len(head)-len(tail)-4) + "\r\n"
+	d, err := ParseSDP(head + filler + tail)
+	require.NoError(t, err)
+	got := d.Rewrite(relay(d, "203.0.113.9"), Edit{})
+	require.Equal(t, strings.ReplaceAll(head, "10.0.0.1", "203.0.113.9")+filler+"m=audio 30000 RTP/AVP 0\r\nc=IN IP4 203.0.113.9", got)
 }
 
 func TestRewriteTwoAddresses(t *testing.T) {
