@@ -34,12 +34,24 @@ func connKey(a Addr) Addr {
 // admit adds c to the table, closing the longest idle one when a limit is reached; false when there is none.
 func (t *conns) admit(c *conn) bool {
 	t.mu.Lock()
-	ok := t.makeRoom(c)
+	victim, ok := t.makeRoom(c)
 	if ok {
 		t.add(c)
 	}
 	t.mu.Unlock()
+	t.expel(victim)
 	return ok
+}
+
+// expel closes a connection that makeRoom took out of the table.
+func (t *conns) expel(c *conn) {
+	if c == nil {
+		return
+	}
+	t.l.stats.connsEvicted.Add(1)
+	if !t.l.spawn(func() { c.fail(ErrIdle) }) {
+		c.fail(ErrIdle)
+	}
 }
 
 func (t *conns) add(c *conn) {
@@ -53,18 +65,26 @@ func (t *conns) add(c *conn) {
 	}
 }
 
-func (t *conns) makeRoom(c *conn) bool {
+// makeRoom makes sure that c may be added, and gives the connection that has to go for it.
+func (t *conns) makeRoom(c *conn) (victim *conn, ok bool) {
 	ip := c.remote.AddrPort.Addr()
-	if c.inbound && t.perIP[ip] >= t.l.cfg.ConnectionsPerIP {
-		return t.evict(func(o *conn) bool { return o.inbound && o.remote.AddrPort.Addr() == ip })
+	switch {
+	case c.inbound && t.perIP[ip] >= t.l.cfg.ConnectionsPerIP:
+		victim = t.idlest(func(o *conn) bool { return o.inbound && o.remote.AddrPort.Addr() == ip })
+	case t.total >= t.l.cfg.Connections:
+		victim = t.idlest(func(*conn) bool { return true })
+	default:
+		return nil, true
 	}
-	if t.total >= t.l.cfg.Connections {
-		return t.evict(func(*conn) bool { return true })
+	if victim == nil {
+		return nil, false
 	}
-	return true
+	t.drop(victim)
+	return victim, true
 }
 
-func (t *conns) evict(among func(*conn) bool) bool {
+// idlest is the connection without traffic for longest; nil when all had some lately.
+func (t *conns) idlest(among func(*conn) bool) *conn {
 	var oldest *conn
 	for _, c := range t.byKey {
 		for ; c != nil; c = c.next {
@@ -74,12 +94,9 @@ func (t *conns) evict(among func(*conn) bool) bool {
 		}
 	}
 	if oldest == nil || oldest.idle() < minIdle {
-		return false
+		return nil
 	}
-	t.l.stats.connsEvicted.Add(1)
-	t.drop(oldest)
-	t.l.spawn(func() { oldest.fail(ErrIdle) })
-	return true
+	return oldest
 }
 
 func (t *conns) remove(c *conn) {
@@ -149,11 +166,12 @@ func (t *conns) flowTo(to Addr, from Flow) (Flow, error) {
 			return o.flow(), nil
 		}
 	}
-	ok := t.makeRoom(c)
+	victim, ok := t.makeRoom(c)
 	if ok {
 		t.add(c)
 	}
 	t.mu.Unlock()
+	t.expel(victim)
 	if !ok {
 		t.l.stats.connsRefused.Add(1)
 		return Flow{}, ErrTooMany

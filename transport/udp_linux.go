@@ -246,7 +246,7 @@ func retries(e syscall.Errno) int {
 	switch e {
 	case unix.ECONNREFUSED:
 		return 200
-	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENONET, unix.EPROTO, unix.EOPNOTSUPP, unix.ENOPROTOOPT, unix.EACCES:
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENONET, unix.EPROTO, unix.EOPNOTSUPP, unix.ENOPROTOOPT, unix.EACCES, unix.EMSGSIZE:
 		return 8
 	}
 	return 0
