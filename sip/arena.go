@@ -110,10 +110,15 @@ func (h *Header) rewrite(f *field, from, to int, with string) field {
 	return h.shut(g)
 }
 
-// reopen is open with the name of f.
+// reopen is open with the name of f and what stands between it and the value.
 func (h *Header) reopen(f *field) field {
+	if f.valLen == 0 { // then the line end is between them
+		return h.open(f.id, h.name(f))
+	}
 	h.begin()
-	return h.open(f.id, h.name(f))
+	g := field{at: uint32(len(h.arena)) | arenaBit, val: f.val, id: f.id}
+	h.arena = append(h.arena, h.piece(f.at, uint32(f.val))...)
+	return g
 }
 
 // slot appends an empty index entry.

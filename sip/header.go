@@ -117,7 +117,7 @@ func (h *Header) is(f *field, id fieldID, name string) bool {
 func (h *Header) find(id fieldID, name string, i int) int {
 	l := h.list()
 	for ; i < len(l); i++ {
-		if h.is(&l[i], id, name) {
+		if l[i].id == id && (id != idOther || equalFold(h.name(&l[i]), name)) {
 			return i
 		}
 	}

@@ -101,6 +101,12 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 // requestLine splits Method SP Request-URI SP SIP-Version, by the first and the last blank: a URI with blanks in it
 // shall come out as a bad URI, not as a line that is not SIP.
 func requestLine(line string) (m Method, uri, fault string) {
+	if n := len(line) - len(" SIP/2.0"); n > 0 && line[n:] == " SIP/2.0" { // as it should be
+		i := strings.IndexByte(line[:n], ' ')
+		if i > 0 && i+1 < n && !isBlank(line[i+1]) && !isBlank(line[n-1]) && allOf(line[:i], isToken) {
+			return knownMethod(line[:i]), line[i+1 : n], ""
+		}
+	}
 	line = strings.TrimRight(line, " \t")
 	first, last := strings.IndexByte(line, ' '), strings.LastIndexByte(line, ' ')
 	if first <= 0 || last+5 > len(line) || !equalFold(line[last+1:last+5], "SIP/") {
