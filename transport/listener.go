@@ -136,10 +136,19 @@ func (l *Layer) source(ln *listener, to netip.Addr, from Flow) netip.Addr {
 	return ip
 }
 
+// An addresser is a Net that knows the addresses of its machine. Those of the real machine mean nothing on another network.
+type addresser interface {
+	InterfaceAddrs() ([]net.Addr, error)
+}
+
 // interfaces fills hosts and subnets from the addresses of this machine.
 func (l *Layer) interfaces() {
 	l.hosts = map[netip.Addr]string{}
-	addrs, err := net.InterfaceAddrs()
+	n, ok := l.net.(addresser)
+	if !ok {
+		return
+	}
+	addrs, err := n.InterfaceAddrs()
 	if err != nil {
 		l.log.Warn("interface addresses unknown", "error", err)
 	}

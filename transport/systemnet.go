@@ -42,3 +42,6 @@ func (SystemNet) Dial(ctx context.Context, network, local, address string) (net.
 	}
 	return d.DialContext(ctx, network, address)
 }
+
+// InterfaceAddrs are the addresses of this machine.
+func (SystemNet) InterfaceAddrs() ([]net.Addr, error) { return net.InterfaceAddrs() }

@@ -170,6 +170,9 @@ func (k *udpSock) failed(t *turn, to netip.AddrPort, sent []byte, err error) boo
 func (k *udpSock) datagram(t *turn, i int) bool {
 	l := k.l
 	data, from, local := k.io.datagram(i)
+	if k.ln.wildcard && !local.IsValid() { // the socket does not tell
+		local = l.routes.source(from.Addr())
+	}
 	f := Flow{link: k, remote: from, local: local}
 	switch {
 	case isKeepalive(data):

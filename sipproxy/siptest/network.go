@@ -332,3 +332,22 @@ func now() time.Time { return time.Now() }
 
 // At is a port of the first address of the host.
 func (h *Host) At(port uint16) netip.AddrPort { return netip.AddrPortFrom(h.addrs[0], port) }
+
+// InterfaceAddrs are the addresses of the host: what wildcard listeners of package transport stand for. IPv4 addresses have a network
+// of 24 bits around them, IPv6 addresses one of 64.
+func (h *Host) InterfaceAddrs() ([]net.Addr, error) {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	var out []net.Addr
+	for _, a := range h.addrs {
+		ones := 64
+		if a.Is4() {
+			ones = 24
+		}
+		out = append(out, &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(ones, a.BitLen())})
+	}
+	return out, nil
+}
+
+// InterfaceAddrs are 127.0.0.1 and ::1.
+func (n *Network) InterfaceAddrs() ([]net.Addr, error) { return n.own().InterfaceAddrs() }
