@@ -49,12 +49,14 @@ func farmed(t *testing.T, args string, proto transport.Proto, f func(f *farm)) {
 	<-s.Ready()
 	m.caller = m.phone("caller", "198.51.100.7")
 	m.gw = [2]*siptest.Phone{m.phone("gw1", "192.0.2.1"), m.phone("gw2", "192.0.2.2")}
+	t.Cleanup(func() {
+		for _, p := range []*siptest.Phone{m.caller, m.gw[0], m.gw[1]} {
+			p.Close()
+		}
+		require.NoError(t, s.Shutdown(context.Background()))
+		require.NoError(t, <-ended)
+	})
 	f(m)
-	for _, p := range []*siptest.Phone{m.caller, m.gw[0], m.gw[1]} {
-		p.Close()
-	}
-	require.NoError(t, s.Shutdown(context.Background()))
-	require.NoError(t, <-ended)
 }
 
 func (m *farm) phone(name, ip string) *siptest.Phone {
