@@ -92,17 +92,17 @@ func (l *relayLoop) unbind(s relaySocket) {
 	_ = unix.Close(s.fd)
 }
 
-// add starts to read from a port; the lock of the loop is held, as for remove and send.
-func (l *relayLoop) add(p *relayPort) {
+// add starts to read from a port; the lock of the loop is held, as for remove and send. After an error the port is to be removed.
+func (l *relayLoop) add(p *relayPort) error {
 	if p.sock.conn != nil {
 		l.addConn(p)
-		return
+		return nil
 	}
 	q := l.poll.cur
 	if q == nil {
 		var err error
 		if q, err = newPoller(l); err != nil {
-			return // out of descriptors: the sockets exist, so this cannot last; the session will time out
+			return err
 		}
 		l.poll.cur = q
 		go q.run()
@@ -112,7 +112,7 @@ func (l *relayLoop) add(p *relayPort) {
 	}
 	q.ports[p.sock.fd] = p
 	q.count++
-	_ = unix.EpollCtl(q.epfd, unix.EPOLL_CTL_ADD, p.sock.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(p.sock.fd)})
+	return unix.EpollCtl(q.epfd, unix.EPOLL_CTL_ADD, p.sock.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(p.sock.fd)})
 }
 
 func (l *relayLoop) remove(p *relayPort) {

@@ -17,7 +17,7 @@ func endpointOf(a netip.AddrPort) endpoint { return endpoint{a} }
 
 func (l *relayLoop) bind(a netip.AddrPort) (relaySocket, error) { return l.bindConn(a) }
 func (l *relayLoop) unbind(s relaySocket)                       { _ = s.conn.Close() }
-func (l *relayLoop) add(p *relayPort)                           { l.addConn(p) }
+func (l *relayLoop) add(p *relayPort) error                     { l.addConn(p); return nil }
 func (l *relayLoop) remove(p *relayPort)                        { _ = p.sock.conn.Close() }
 
 func (l *relayLoop) send(s relaySocket, b []byte, to *endpoint) bool { return l.sendConn(s, b, to) }

@@ -3,6 +3,7 @@ package rtprelay
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"sync"
 )
@@ -99,9 +100,10 @@ func (n *relayNet) open(l *relayLoop, s *relaySide) error {
 		s.net = n
 		s.rtp = &relayPort{side: s, sock: rtp, num: port}
 		s.rtcp = &relayPort{side: s, sock: rtcp, num: port + 1, rtcp: true}
-		l.add(s.rtp)
-		l.add(s.rtcp)
-		return nil
+		if err = errors.Join(l.add(s.rtp), l.add(s.rtcp)); err != nil {
+			s.close()
+		}
+		return err
 	}
 	return ErrUnavailable
 }

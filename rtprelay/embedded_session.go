@@ -1,6 +1,7 @@
 package rtprelay
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 	"time"
@@ -13,7 +14,7 @@ type callKey struct {
 }
 
 // controlLeg marks the calls of Control, which knows no legs.
-const controlLeg = -1
+const controlLeg = math.MinInt
 
 type relayCall struct {
 	key      callKey
