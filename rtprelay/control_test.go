@@ -176,7 +176,10 @@ func TestControlCookies(t *testing.T) {
 	at := time.Unix(100, 0)
 	ask := func(s string) string { return string(c.datagram([]byte(s), at)) }
 	require.Equal(t, "k 20040107\n", ask("k V"))
-	at = at.Add(replyLife - time.Second)
+	for i := range 31 {
+		at = at.Add(time.Second)
+		ask(fmt.Sprint("other", i, " V"))
+	}
 	require.Equal(t, "k 20040107\n", ask("k VF 1"))
 	at = at.Add(2 * replyLife)
 	require.Equal(t, "k 0\n", ask("k VF 1"))

@@ -22,6 +22,8 @@ const (
 // pollState is the poller in use; nil without sockets.
 type pollState struct{ cur *poller }
 
+func (s *pollState) idle() bool { return s.cur == nil }
+
 type poller struct {
 	loop   *relayLoop
 	epfd   int

@@ -10,6 +10,8 @@ import (
 
 type pollState struct{}
 
+func (*pollState) idle() bool { return true }
+
 // endpoint is an address to send to.
 type endpoint struct{ addr netip.AddrPort }
 

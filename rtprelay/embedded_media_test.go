@@ -148,10 +148,9 @@ func TestPlay(t *testing.T) {
 		require.Equal(t, ts+160*uint32(i), binary.BigEndian.Uint32(b[4:]))
 		require.Equal(t, ssrc, binary.BigEndian.Uint32(b[8:]))
 	}
-	until(t, func() bool { // it has ended, so the other party is heard again
-		alice.say(toBob, "live")
-		return e.Counters().Relayed > 10
-	})
+	until(t, func() bool { return e.Counters().Played == 10 && e.find(callKey{"call", 0}, "f", 1).silent() })
+	alice.say(toBob, "it has ended, so the other party is heard again")
+	bob.hears(toAlice, "it has ended, so the other party is heard again")
 	require.NoError(t, e.Play(ctx, testRef, false, filepath.Join(dir, "ann"), -1))
 	for range 7 {
 		b, from := alice.get()
@@ -318,6 +317,33 @@ func TestTimeoutRule(t *testing.T) {
 	}
 }
 
+// silent: nothing is played to either party.
+func (s *relaySession) silent() bool {
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	return s.sides[0].play == nil && s.sides[1].play == nil
+}
+
+func TestStreamsOfOneCallLiveTogether(t *testing.T) {
+	set := &relaySetup{timeout: time.Minute, halfOpen: time.Minute, hold: time.Minute}
+	l := &relayLoop{base: time.Now().Add(-time.Hour)}
+	add := func(c *relayCall, tag string, media int, last int64) {
+		c.sessions = append(c.sessions, &relaySession{call: c, fromTag: tag, media: media, loop: l, last: last})
+	}
+	var c relayCall
+	add(&c, "alive", 1, 0)
+	add(&c, "alive", 2, int64(time.Hour))
+	add(&c, "alive", 3, 0)
+	add(&c, "dead", 1, 0)
+	add(&c, "dead", 2, 0)
+	groups := silent(&c, set)
+	require.Len(t, groups, 1)
+	require.Len(t, groups[0], 2)
+	require.Equal(t, "dead", groups[0][0].fromTag)
+	c.key.leg = controlLeg
+	require.Len(t, silent(&c, set), 4, "those of Control each for itself")
+}
+
 func TestTimeout(t *testing.T) {
 	told := make(chan Ref, 10)
 	e := newRelay(t, func(e *Embedded) {
@@ -336,7 +362,7 @@ func TestTimeout(t *testing.T) {
 	require.Equal(t, []uint64{0, 2, 2}, []uint64{uint64(c.Sessions), c.TimedOut, c.Complete})
 	e.mu.Lock()
 	require.Nil(t, e.ticker, "no timer without sessions")
-	require.Nil(t, e.set.loops[0].poll.cur, "no goroutine without sessions")
+	require.True(t, e.set.loops[0].poll.idle(), "no goroutine without sessions")
 	e.mu.Unlock()
 	setCall(t, e, alice, bob) // it starts again
 	require.Equal(t, testRef, <-told)
