@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -129,6 +130,47 @@ func TestRelatchAfterReInvite(t *testing.T) {
 		require.Equal(t, toBob, mediaAt(t, r.SDP, 0))
 		require.Equal(t, toAlice, answer(t, e, Params{Ref: testRef, Swap: true, SDP: audioSDP(moved.addr()), Source: moved.addr().Addr()}))
 	})
+}
+
+// TestNATKeepsServing: behind a NAT a new port in the description says nothing about the mapping.
+func TestNATKeepsServing(t *testing.T) {
+	e := newRelay(t, nil)
+	alice, bob := newPhone(t, "127.0.0.11"), newPhone(t, "127.0.0.12")
+	toBob, toAlice := natted(t, e, alice.addr().Addr(), bob.addr().Addr())
+	alice.say(toBob, "")
+	until(t, func() bool { return e.Counters().Packets == 1 })
+	offer(t, e, Params{Ref: testRef, SDP: audioSDP(netip.MustParseAddrPort("10.1.2.3:5000")), Source: alice.addr().Addr()})
+	bob.say(toAlice, "still there")
+	alice.hears(toBob, "still there")
+	alice.say(toBob, "learned again")
+	bob.hears(toAlice, "learned again")
+}
+
+// newPair makes a phone and the socket of the next port.
+func newPair(t *testing.T, addr string) (rtp, rtcp *phone) {
+	for range 100 {
+		rtp = newPhone(t, addr)
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(next(rtp.addr())))
+		if err == nil {
+			t.Cleanup(func() { _ = c.Close() })
+			return rtp, &phone{t: t, UDPConn: c}
+		}
+	}
+	require.Fail(t, "no two ports in a row")
+	return nil, nil
+}
+
+func TestRTCPIsGuessedNextToRTP(t *testing.T) {
+	e := newRelay(t, nil)
+	alice, aliceRTCP := newPair(t, "127.0.0.11")
+	bob := newPhone(t, "127.0.0.12")
+	toBob, toAlice := natted(t, e, alice.addr().Addr(), bob.addr().Addr())
+	alice.say(toBob, "")
+	until(t, func() bool { return e.Counters().Packets == 1 })
+	bob.send(next(toAlice), rtcpPacket(5))
+	b, from := aliceRTCP.get()
+	require.Equal(t, rtcpPacket(5), b)
+	require.Equal(t, next(toBob), from)
 }
 
 func TestHoldKeepsTheParty(t *testing.T) {

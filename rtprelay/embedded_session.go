@@ -131,8 +131,8 @@ func (e *Embedded) remove(s *relaySession) {
 			if s.ready() {
 				e.complete++
 			}
-			s.shut()
-			e.gone.add(&s.count)
+			last := s.shut()
+			e.gone.add(&last)
 			break
 		}
 	}
@@ -153,8 +153,8 @@ func (e *Embedded) deleteAll() {
 	}
 }
 
-// shut gives everything back that the session holds.
-func (s *relaySession) shut() {
+// shut gives everything back that the session holds and answers with its last counts.
+func (s *relaySession) shut() counters {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
 	for i := range s.sides {
@@ -163,6 +163,7 @@ func (s *relaySession) shut() {
 		side.close()
 	}
 	s.stopRecording()
+	return s.count
 }
 
 func (s *relaySide) close() {
