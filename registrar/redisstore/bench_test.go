@@ -1,0 +1,82 @@
+package redisstore
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sipkit/sipkit/registrar"
+	"github.com/sipkit/sipkit/sip"
+)
+
+// BenchmarkUpdate measures refreshes from one process with redis-server on the same machine: updates a second, the 99th percentile,
+// and the conflicts. SIPKIT_CALLERS is how many wait at a time (default 128).
+func BenchmarkUpdate(b *testing.B) {
+	for name, size := range map[string]int{"cached": 1 << 17, "uncached": -1} {
+		b.Run(name, func(b *testing.B) { benchUpdate(b, size) })
+	}
+}
+
+func benchUpdate(b *testing.B, cacheSize int) {
+	const aors = 20_000
+	callers := 128
+	_, _ = fmt.Sscan(os.Getenv("SIPKIT_CALLERS"), &callers)
+	srv := startServer(b)
+	s := srv.open(b, Config{CacheSize: cacheSize})
+	waitFor(b, func() bool { return s.Stats().Connected })
+	one := func(i int) error {
+		return s.Update(b.Context(), registrar.AOR(fmt.Sprintf("user-with-a-number-%08d@registrar.domain.example.org", i%aors)),
+			func(old []registrar.Binding) ([]registrar.Binding, error) {
+				x := registrar.Binding{
+					Contact: sip.URI{Scheme: "sip", User: fmt.Sprintf("user-with-a-number-%08d", i%aors), Host: "192.0.2.1", Port: 5060, Params: ";transport=udp"},
+					CallID:  "f81d4fae7dec11d0a76500a0c91e6bf6", UserAgent: "Deskphone X200/4.1.7-build 20231", Expires: time.Now().Add(time.Hour),
+				}
+				if len(old) > 0 {
+					x.CSeq = old[0].CSeq + 1
+				}
+				return []registrar.Binding{x}, nil
+			})
+	}
+	run := func(n int) []time.Duration {
+		var next atomic.Int64
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		var all []time.Duration
+		for range callers {
+			wg.Go(func() {
+				var mine []time.Duration
+				for {
+					i := int(next.Add(1)) - 1
+					if i >= n {
+						break
+					}
+					start := time.Now()
+					if err := one(i); err != nil {
+						b.Error(err)
+						break
+					}
+					mine = append(mine, time.Since(start))
+				}
+				mu.Lock()
+				all = append(all, mine...)
+				mu.Unlock()
+			})
+		}
+		wg.Wait()
+		return all
+	}
+	run(aors)
+	runtime.GC()
+	b.ResetTimer()
+	start := time.Now()
+	took := run(b.N)
+	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "updates/s")
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+	b.ReportMetric(float64(s.Stats().Operations)/float64(max(1, s.Stats().Trips)), "ops/trip")
+}

@@ -1,0 +1,260 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sipkit/sipkit/registrar"
+)
+
+// maxBatch bounds the operations of one trip, and with it what one slow answer holds up.
+const maxBatch = 256
+
+// swapScript replaces KEYS[1] if it still has the version ARGV[1] ("": absent) and publishes the change.
+// ARGV: expected version, new version, state ("": remove), expiry in milliseconds, channel, head of the event.
+// It answers 1, or the value that is there instead.
+const swapScript = `
+if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then
+	return redis.call('GET', KEYS[1]) or ''
+end
+if ARGV[3] == '' then
+	redis.call('DEL', KEYS[1])
+else
+	redis.call('SET', KEYS[1], ARGV[2] .. ARGV[3])
+	redis.call('PEXPIREAT', KEYS[1], ARGV[4])
+end
+redis.call('PUBLISH', ARGV[5], ARGV[6] .. ARGV[3])
+return 1`
+
+// An op is one command on its way: GET, or the script.
+type op struct {
+	key             string
+	swap            bool
+	expect, version string
+	state, head     []byte
+	expires         int64
+
+	reply value
+	err   error
+	done  chan struct{}
+}
+
+var dones = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
+
+func newOp(key string) *op { return &op{key: key, done: dones.Get().(chan struct{})} }
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", registrar.ErrUnavailable, err) }
+
+var (
+	errPaused = errors.New("redis is away")
+	errQueue  = errors.New("too many operations are waiting for redis")
+)
+
+// do queues o and waits for its answer.
+func (s *Store) do(ctx context.Context, o *op) (value, error) {
+	v, err := s.queued(ctx, o)
+	if err != nil && errors.Is(err, registrar.ErrUnavailable) {
+		s.stats.unavailable.Add(1)
+	}
+	return v, err
+}
+
+func (s *Store) queued(ctx context.Context, o *op) (value, error) {
+	if s.breaker.open(time.Now()) {
+		return "", unavailable(errPaused)
+	}
+	select {
+	case s.queue <- o:
+	default:
+		return "", unavailable(errQueue)
+	}
+	select {
+	case <-o.done:
+		dones.Put(o.done)
+		return o.reply, o.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case <-s.ctx.Done():
+		return "", registrar.ErrClosed
+	}
+}
+
+// work carries operations to the server, as many at a time as have come meanwhile.
+func (s *Store) work() {
+	w := worker{store: s, script: redis.NewScript(swapScript).Hash()}
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case o := <-s.queue:
+			w.batch = append(w.batch[:0], o)
+		}
+		w.gather()
+		w.trip()
+		clear(w.batch)
+	}
+}
+
+type worker struct {
+	store  *Store
+	script string
+	batch  []*op
+	cmds   []redis.Cmder
+}
+
+func (w *worker) gather() {
+	for len(w.batch) < maxBatch {
+		select {
+		case o := <-w.store.queue:
+			w.batch = append(w.batch, o)
+		default:
+			return
+		}
+	}
+}
+
+// trip sends the batch and hands out the answers.
+func (w *worker) trip() {
+	s := w.store
+	if !s.breaker.enter(time.Now()) {
+		w.finish(unavailable(errPaused))
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Timeout)
+	defer cancel()
+	s.stats.trips.Add(1)
+	s.stats.ops.Add(uint64(len(w.batch)))
+	pipe := s.client.Pipeline()
+	w.cmds = w.cmds[:0]
+	for _, o := range w.batch {
+		w.cmds = append(w.cmds, w.command(ctx, pipe, o, w.script))
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	w.reload(ctx)
+	failed := 0
+	for i, o := range w.batch {
+		o.reply, o.err = answer(w.cmds[i])
+		if o.err != nil && lost(w.cmds[i].Err()) {
+			failed++
+		}
+	}
+	if failed == len(w.batch) {
+		if s.ctx.Err() == nil && s.breaker.trip(time.Now()) {
+			s.cfg.Logger.Warn("redisstore: redis cannot be reached", "error", w.cmds[0].Err())
+		}
+	} else if s.breaker.close() {
+		s.cfg.Logger.Info("redisstore: redis is back")
+	}
+	clear(w.cmds)
+	w.finish(nil)
+}
+
+// finish lets the waiting go on, with err if it is not nil.
+func (w *worker) finish(err error) {
+	for _, o := range w.batch {
+		if err != nil {
+			o.err = err
+		}
+		o.done <- struct{}{}
+	}
+}
+
+func (w *worker) command(ctx context.Context, pipe redis.Pipeliner, o *op, sha string) redis.Cmder {
+	if !o.swap {
+		return pipe.Get(ctx, o.key)
+	}
+	keys := []string{o.key}
+	if sha == "" {
+		return pipe.Eval(ctx, swapScript, keys, o.expect, o.version, o.state, o.expires, w.store.channel, o.head)
+	}
+	return pipe.EvalSha(ctx, sha, keys, o.expect, o.version, o.state, o.expires, w.store.channel, o.head)
+}
+
+// reload sends the script itself for those who found it missing: the server is new to us or has been restarted.
+func (w *worker) reload(ctx context.Context) {
+	var pipe redis.Pipeliner
+	for i, o := range w.batch {
+		if err := w.cmds[i].Err(); err == nil || !strings.HasPrefix(err.Error(), "NOSCRIPT") {
+			continue
+		}
+		if pipe == nil {
+			pipe = w.store.client.Pipeline()
+		}
+		w.cmds[i] = w.command(ctx, pipe, o, "")
+	}
+	if pipe != nil {
+		_, _ = pipe.Exec(ctx)
+	}
+}
+
+func answer(c redis.Cmder) (value, error) {
+	err := c.Err()
+	switch c := c.(type) {
+	case *redis.StringCmd:
+		if errors.Is(err, redis.Nil) {
+			return "", nil
+		}
+		if err == nil {
+			return value(c.Val()), nil
+		}
+	case *redis.Cmd:
+		if err != nil {
+			break
+		}
+		if v, ok := c.Val().(string); ok {
+			return value(v), nil
+		}
+		return swapped, nil
+	}
+	return "", unavailable(err)
+}
+
+// lost tells failures of the connection or the whole server from those of one command.
+func lost(err error) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return true
+	}
+	for _, p := range []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOAUTH", "WRONGPASS"} {
+		if strings.HasPrefix(reply.Error(), p) {
+			return true
+		}
+	}
+	return false
+}
+
+// A breaker keeps everybody from waiting for a server that is known to be away. After each pause one trip tries.
+type breaker struct {
+	pause time.Duration
+	until atomic.Int64 // Unix nanoseconds; 0: closed
+}
+
+// open reports whether nothing may be tried now.
+func (b *breaker) open(now time.Time) bool { return now.UnixNano() < b.until.Load() }
+
+// enter is open for those who are about to try: only one of them gets through when the pause is over.
+func (b *breaker) enter(now time.Time) bool {
+	u := b.until.Load()
+	switch {
+	case u == 0:
+		return true
+	case now.UnixNano() < u:
+		return false
+	}
+	return b.until.CompareAndSwap(u, now.Add(b.pause).UnixNano())
+}
+
+// trip reports whether it was closed before.
+func (b *breaker) trip(now time.Time) bool {
+	return b.until.Swap(now.Add(b.pause).UnixNano()) == 0
+}
+
+// close reports whether it was open before.
+func (b *breaker) close() bool { return b.until.Load() != 0 && b.until.Swap(0) != 0 }
