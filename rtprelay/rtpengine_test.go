@@ -1,3 +1,5 @@
+//go:build unix
+
 package rtprelay_test
 
 import (
@@ -7,7 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +26,11 @@ import (
 type rtpengine struct {
 	ng, tcp, legacy string // control addresses
 	dir             string
+	process         *os.Process
 }
+
+// rtpengines gives each daemon ports of its own.
+var rtpengines atomic.Int32
 
 func freePort(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,12 +53,15 @@ func startRTPEngine(t *testing.T) *rtpengine {
 	}
 	e := &rtpengine{ng: freePort(t), tcp: freePort(t), legacy: freePort(t), dir: t.TempDir()}
 	require.NoError(t, os.MkdirAll(filepath.Join(e.dir, "rec"), 0o700))
+	n := 40000 + 500*int(rtpengines.Add(1)%12)
+	low, high := strconv.Itoa(n), strconv.Itoa(n+499)
 	cmd := exec.Command(path, "--config-file=none", "--table=-1", "--interface=127.0.0.1", "--listen-ng="+e.ng, "--listen-udp="+e.legacy, "--listen-tcp-ng="+e.tcp,
-		"--listen-cli="+freePort(t), "--port-min=46000", "--port-max=46999", "--foreground", "--log-stderr", "--log-level=4", "--pidfile="+filepath.Join(e.dir, "pid"),
+		"--listen-cli="+freePort(t), "--port-min="+low, "--port-max="+high, "--foreground", "--log-stderr", "--log-level=4", "--pidfile="+filepath.Join(e.dir, "pid"),
 		"--recording-dir="+filepath.Join(e.dir, "rec"), "--recording-method=pcap", "--timeout=10", "--delete-delay=0", "--num-threads=2")
 	var log strings.Builder
 	cmd.Stderr = &log
 	require.NoError(t, cmd.Start())
+	e.process = cmd.Process
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -173,6 +185,34 @@ func TestNGOptionsArrive(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, res.SDP, "o=- 1 1 IN IP4 192.168.1.5\r\n")
 	require.Contains(t, res.SDP, "c=IN IP4 203.0.113.77\r\n")
+}
+
+// TestSetOfRTPEngines: one is stopped (it hangs: its socket takes requests and says nothing), one killed; every call is served by the rest.
+func TestSetOfRTPEngines(t *testing.T) {
+	daemons := map[string]*rtpengine{"a": startRTPEngine(t), "b": startRTPEngine(t), "c": startRTPEngine(t)}
+	s := &rtprelay.Set{}
+	for _, name := range []string{"a", "b", "c"} {
+		s.Members = append(s.Members, rtprelay.Member{Name: name, Engine: &rtprelay.NG{Address: "udp:" + daemons[name].ng, Timeout: 500 * time.Millisecond}})
+	}
+	defer func() { _ = s.Close() }()
+	for i := range 30 {
+		offerAt(t, s, fmt.Sprint("before", i))
+	}
+	require.NoError(t, daemons["a"].process.Signal(syscall.SIGSTOP))
+	require.NoError(t, daemons["b"].process.Kill())
+	for i := range 30 {
+		require.Equal(t, "c", offerAt(t, s, fmt.Sprint("after", i)))
+	}
+	require.LessOrEqual(t, s.Nodes()[0].Failures, uint64(2), "its silence is met once, and once more if a probe came in between")
+	require.NoError(t, daemons["a"].process.Signal(syscall.SIGCONT))
+	require.Eventually(t, func() bool { return s.Nodes()[0].Up }, 20*time.Second, 50*time.Millisecond)
+	require.False(t, s.Nodes()[1].Up)
+	served := map[string]int{}
+	for i := range 60 {
+		served[offerAt(t, s, fmt.Sprint("again", i))]++
+	}
+	require.NotZero(t, served["a"])
+	require.Zero(t, served["b"])
 }
 
 func listenUDP(t *testing.T, addr string) *net.UDPConn {

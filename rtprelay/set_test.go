@@ -58,6 +58,12 @@ func (f *fake) set(err error, delay time.Duration) {
 
 func (f *fake) count() int { f.mu.Lock(); defer f.mu.Unlock(); return f.offers }
 
+func (f *fake) probed() []time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]time.Duration(nil), f.probes...)
+}
+
 func (f *fake) has(call string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -236,7 +242,7 @@ func TestSetFailover(t *testing.T) {
 		synctest.Wait()
 		require.True(t, s.Nodes()[1].Up)
 		sec := time.Second
-		require.Equal(t, []time.Duration{2 * sec, 4 * sec, 8 * sec, 16 * sec}, all["b"].probes)
+		require.Equal(t, []time.Duration{2 * sec, 4 * sec, 8 * sec, 16 * sec}, all["b"].probed())
 		mu.Lock()
 		require.Equal(t, []string{"bfalse", "btrue"}, changes)
 		mu.Unlock()
@@ -397,7 +403,7 @@ func TestSetPing(t *testing.T) {
 		s.Ping, s.Probe = 10*time.Second, 2*time.Second
 		offerAt(t, s, "c")
 		time.Sleep(15 * time.Second)
-		require.Len(t, all["a"].probes, 1)
+		require.Len(t, all["a"].probed(), 1)
 		all["a"].set(errors.New("x"), 0)
 		time.Sleep(6 * time.Second)
 		require.False(t, s.Nodes()[0].Up, "found out without a call")
@@ -406,9 +412,9 @@ func TestSetPing(t *testing.T) {
 		require.True(t, s.Nodes()[0].Up)
 		require.NoError(t, s.Close())
 		require.NoError(t, s.Close())
-		n := len(all["a"].probes)
+		n := len(all["a"].probed())
 		time.Sleep(time.Hour)
-		require.Len(t, all["a"].probes, n)
+		require.Len(t, all["a"].probed(), n)
 		require.True(t, all["a"].closed)
 	})
 }
