@@ -25,6 +25,10 @@ type NG struct {
 	Retry   time.Duration // first repetition over UDP, doubled each time; 0: 100 ms
 	Options NGOptions     // for calls whose Options.NG is nil
 
+	// Interfaces are the names that the daemon was given with --interface. It would ignore any other without a word, so Options.From
+	// and To must be among them.
+	Interfaces []string
+
 	// Dial makes control connections; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 

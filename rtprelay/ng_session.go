@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,7 +32,7 @@ func (e *NG) exchange(ctx context.Context, p *Params, verb string) (Result, erro
 	if o == nil {
 		o = &e.Options
 	}
-	if err := ngCheck(p, o, verb, offerer, answerer); err != nil {
+	if err := e.ask(p, o, verb, offerer, answerer); err != nil {
 		return Result{}, err
 	}
 	n, held := 0, false
@@ -67,7 +68,8 @@ func (e *NG) exchange(ctx context.Context, p *Params, verb string) (Result, erro
 	return Result{SDP: sdp, Streams: n}, nil
 }
 
-func ngCheck(p *Params, o *NGOptions, verb, offerer, answerer string) error {
+// ask checks what is about to be asked.
+func (e *NG) ask(p *Params, o *NGOptions, verb, offerer, answerer string) error {
 	if err := checkRef(p.Ref, offerer); err != nil {
 		return err
 	}
@@ -76,6 +78,11 @@ func ngCheck(p *Params, o *NGOptions, verb, offerer, answerer string) error {
 	}
 	if (p.Options.From == "") != (p.Options.To == "") {
 		return fmt.Errorf("%w: only one side's interface is named", ErrUnsupported)
+	}
+	for _, name := range []string{p.Options.From, p.Options.To} {
+		if name != "" && !slices.Contains(e.Interfaces, name) {
+			return fmt.Errorf("%w: interface %q is not among NG.Interfaces", ErrUnsupported, name)
+		}
 	}
 	if !ptime(p.Options.Repacketize) {
 		return &RefusedError{Code: "input", Reason: "repacketization is 1 to 999 ms"}

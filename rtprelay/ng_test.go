@@ -192,11 +192,23 @@ func TestNGRefusesOptions(t *testing.T) {
 	}
 	_, err := e.Offer(t.Context(), Params{Ref: Ref{CallID: "c", FromTag: "f"}, SDP: plainSDP, Options: Options{From: "a"}})
 	require.ErrorIs(t, err, ErrUnsupported)
+	_, err = e.Offer(t.Context(), Params{Ref: Ref{CallID: "c", FromTag: "f"}, SDP: plainSDP, Options: Options{From: "lan", To: "wan"}})
+	require.ErrorIs(t, err, ErrUnsupported)
 	ok := NGOptions{SDES: []string{"no-AES_CM_128_HMAC_SHA1_80", "off"}, T38: []string{"no-V.17"}}
 	require.NoError(t, ok.Check())
 	for _, a := range []string{"", "unix:/x", "udp:"} {
 		require.Error(t, (&NG{Address: a}).Probe(t.Context()))
 	}
+}
+
+func TestNGInterfaces(t *testing.T) {
+	var sent string
+	e := scripted(func(body string) string { sent = body; return "d6:result5:error12:error-reason1:xe" })
+	defer func() { _ = e.Close() }()
+	e.Interfaces = []string{"lan", "wan"}
+	_, err := e.Offer(t.Context(), Params{Ref: Ref{CallID: "c", FromTag: "f"}, SDP: plainSDP, Options: Options{From: "lan", To: "wan"}})
+	require.Error(t, err)
+	require.Contains(t, sent, "9:directionl3:lan3:wane")
 }
 
 func FuzzBencode(f *testing.F) {

@@ -10,6 +10,9 @@ import (
 
 // newControl reads Address.
 func (e *RTPProxy) newControl() (control, error) {
+	if e.Notify != "" && !isWord(e.Notify) {
+		return nil, fmt.Errorf("rtprelay: notification address %q: blanks", e.Notify)
+	}
 	kind, where, _ := strings.Cut(e.Address, ":")
 	if where == "" {
 		return nil, fmt.Errorf("rtprelay: control address %q: want udp:, udp6:, unix:, cunix:, tcp: or tcp6: and where", e.Address)

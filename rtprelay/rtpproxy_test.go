@@ -212,6 +212,8 @@ func TestRTPProxyRefusesInput(t *testing.T) {
 	require.Error(t, err)
 	require.Empty(t, afterProbe(r), "nothing of this reaches the relay")
 
+	_, err = (&rtprelay.RTPProxy{Address: "udp:127.0.0.1", Notify: "unix:/a b"}).Offer(t.Context(), params("c", sdpA))
+	require.ErrorContains(t, err, "notification address")
 	for _, address := range []string{"", "udp:", "sctp:1", "127.0.0.1:1"} {
 		_, err := (&rtprelay.RTPProxy{Address: address}).Offer(t.Context(), params("c", sdpA))
 		require.ErrorContains(t, err, "control address")
