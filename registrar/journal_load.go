@@ -239,7 +239,7 @@ func (s *scanner) header() error {
 		return fmt.Errorf("%w: %s", errVersion, s.name)
 	}
 	s.headed = s.headed && len(b) == 2*headerLen // half a header: nothing can follow it
-	if !s.headed { // it was just being made, or damaged: its records are tried all the same
+	if !s.headed {                               // it was just being made, or damaged: its records are tried all the same
 		s.damage = append(s.damage, Damage{File: s.name, Length: int64(len(b)), Torn: len(b) < 2*headerLen})
 	}
 	s.skip(len(b))

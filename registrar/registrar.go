@@ -1,0 +1,135 @@
+package registrar
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/sipproxy"
+)
+
+// A Registrar answers REGISTER (RFC 3261 §10.3) and finds where users are. Store must be set; every other field has a default.
+// It is safe for concurrent use; its fields must not change once it serves.
+type Registrar struct {
+	Store Store
+
+	// Domains are the domains whose users register here. Addresses and other names of the server count as the first of them. Empty:
+	// everything that Server.IsLocal accepts is one domain.
+	Domains []string
+
+	DefaultExpires time.Duration // when the phone names none; 1 h
+	MinExpires     time.Duration // shorter ones get 423 with Min-Expires; 60 s
+	MaxExpires     time.Duration // longer ones are shortened; 24 h
+	RaiseExpires   bool          // raise what is too short instead of 423
+
+	Contacts     int // bindings per address-of-record; 10; beyond: 403
+	ServiceRoute []sip.URI
+	FlowTimer    time.Duration // Flow-Timer of outbound registrations (RFC 5626 §6); 0: none
+	GRUU         bool          // give out GRUUs (RFC 5627) to phones that support them
+
+	// Received says whether the contact of a registration is not where its phone can be reached, so that the source of
+	// the REGISTER counts instead: nat.Behind, for instance. nil: for connections only.
+	Received func(*sipproxy.Request) bool
+	// Flags gives the 32 branch flags stored with the bindings of a registration; nil: 0.
+	Flags func(*sipproxy.Request) uint32
+
+	RetryAfter time.Duration // in the 503 when the store is unavailable; 10 s
+
+	count counters
+}
+
+// Stats are counters since the Registrar was made.
+type Stats struct {
+	Registered  uint64 // REGISTERs that were accepted
+	Refused     uint64 // answered with 4xx
+	Unavailable uint64 // answered with 503, the store being away or full
+	Lookups     uint64
+	NotFound    uint64 // lookups that found nobody
+}
+
+type counters struct{ registered, refused, unavailable, lookups, notFound atomic.Uint64 }
+
+// Stats returns the counters.
+func (g *Registrar) Stats() Stats {
+	c := &g.count
+	return Stats{c.registered.Load(), c.refused.Load(), c.unavailable.Load(), c.lookups.Load(), c.notFound.Load()}
+}
+
+// localDomain stands for all names of a server without Domains.
+const localDomain = "local"
+
+// AOR is the key of the user that u names (§10.3 step 5); false: not a user of ours. With a nil server only Domains count.
+func (g *Registrar) AOR(s *sipproxy.Server, u sip.URI) (AOR, bool) {
+	if !u.IsSIP() || u.User == "" {
+		return "", false
+	}
+	domain, ok := g.domain(s, u)
+	return AOR(sip.Unescape(u.User) + "@" + domain), ok
+}
+
+func (g *Registrar) domain(s *sipproxy.Server, u sip.URI) (string, bool) {
+	for _, d := range g.Domains {
+		if strings.EqualFold(d, u.Host) {
+			return strings.ToLower(d), true
+		}
+	}
+	if s == nil || !s.IsLocal(u) {
+		return "", false
+	}
+	if len(g.Domains) > 0 {
+		return strings.ToLower(g.Domains[0]), true
+	}
+	return localDomain, true
+}
+
+// ServeSIP answers a REGISTER; other methods get 405. A REGISTER whose To is no user of ours gets 404.
+func (g *Registrar) ServeSIP(ctx context.Context, r *sipproxy.Request) *sip.Response {
+	if r.Method != sip.REGISTER {
+		res := r.Reply(405)
+		if res != nil {
+			res.Set("Allow", string(sip.REGISTER))
+		}
+		return res
+	}
+	res := g.register(ctx, r)
+	switch {
+	case res.Code == 503:
+		g.count.unavailable.Add(1)
+	case res.Code >= 300:
+		g.count.refused.Add(1)
+	default:
+		g.count.registered.Add(1)
+	}
+	return res
+}
+
+// wait runs what asks the store, through Block where the store may wait.
+func (g *Registrar) wait(ctx context.Context, f func()) {
+	if w, ok := g.Store.(Waiter); ok && !w.Waits() {
+		f()
+		return
+	}
+	sipproxy.Block(ctx, f)
+}
+
+// unavailable answers an error of the store.
+func (g *Registrar) unavailable(ctx context.Context, r *sipproxy.Request, err error) *sip.Response {
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return r.Reply(413)
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrFull), errors.Is(err, ErrClosed), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		res := r.Reply(503)
+		res.Set("Retry-After", seconds(cmp.Or(g.RetryAfter, 10*time.Second)))
+		return res
+	}
+	return r.Fail(ctx, err)
+}
+
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}
