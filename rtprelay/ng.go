@@ -40,8 +40,8 @@ type NG struct {
 }
 
 // Counters are a snapshot.
-func (e *NG) Counters() RTPProxyCounters {
-	return RTPProxyCounters{e.commands.Load(), e.repetitions.Load(), e.timeouts.Load(), e.late.Load(), e.odd.Load(), e.refused.Load()}
+func (e *NG) Counters() ClientCounters {
+	return ClientCounters{e.commands.Load(), e.repetitions.Load(), e.timeouts.Load(), e.late.Load(), e.odd.Load(), e.refused.Load()}
 }
 
 // Close ends the connection; later calls fail.

@@ -51,8 +51,8 @@ type control interface {
 	close()
 }
 
-// RTPProxyCounters tell what the client has seen since it was made.
-type RTPProxyCounters struct {
+// ClientCounters tell what a client of an engine (RTPProxy, NG) has seen since it was made.
+type ClientCounters struct {
 	Commands    uint64 // sent, without repetitions
 	Repetitions uint64
 	Timeouts    uint64 // commands without a reply in time
@@ -66,9 +66,9 @@ type rtpproxyCounters struct {
 }
 
 // Counters are a snapshot.
-func (e *RTPProxy) Counters() RTPProxyCounters {
+func (e *RTPProxy) Counters() ClientCounters {
 	c := &e.counters
-	return RTPProxyCounters{c.commands.Load(), c.repetitions.Load(), c.timeouts.Load(), c.late.Load(), c.odd.Load(), c.refused.Load()}
+	return ClientCounters{c.commands.Load(), c.repetitions.Load(), c.timeouts.Load(), c.late.Load(), c.odd.Load(), c.refused.Load()}
 }
 
 var errClosed = errors.New("rtprelay: client closed")
