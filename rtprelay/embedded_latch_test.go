@@ -110,8 +110,8 @@ func TestRelatchAfterReInvite(t *testing.T) {
 
 		same := offer(t, e, Params{Ref: testRef, SDP: audioSDP(alice.addr()), Source: alice.addr().Addr()})
 		require.Equal(t, toAlice, same, "a re-INVITE keeps the ports")
-		mallory.say(toBob, "unchanged description opens nothing")
-		moved.say(toBob, "nor does the new place before it is signalled")
+		newPhone(t, "127.0.0.11").say(toBob, "an unchanged description opens nothing")
+		moved.say(toBob, "nor is the new place known before it is signalled")
 		strangers(t, e, 2)
 
 		require.Equal(t, toAlice, offer(t, e, Params{Ref: testRef, SDP: audioSDP(moved.addr()), Source: moved.addr().Addr()}))
