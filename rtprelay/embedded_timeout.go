@@ -35,7 +35,7 @@ func (e *Embedded) tell(d timedOut) {
 		d.notify.send()
 	}
 	if e.OnTimeout != nil && !d.control {
-		e.OnTimeout(d.ref)
+		go e.OnTimeout(d.ref)
 	}
 }
 
