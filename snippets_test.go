@@ -118,6 +118,9 @@ func docSnippets(t *testing.T) (snippets []snippet) {
 func complete(t *testing.T, s snippet) string {
 	t.Helper()
 	if strings.HasPrefix(strings.TrimSpace(s.code), "package ") || strings.Contains(s.code, "\npackage ") {
+		if strings.Contains(s.code, "package main") && !strings.Contains(s.code, "func main()") {
+			return s.code + "\nfunc main() {}\n" // the test of a program
+		}
 		return s.code
 	}
 	if f, err := parser.ParseFile(token.NewFileSet(), s.at, "package snippet\n"+s.code, 0); err == nil {
