@@ -48,8 +48,8 @@ func (s *Server) refuse(m sip.Message, f transport.Flow, fault *sip.Fault) {
 	if !ok || req.Method == sip.ACK {
 		return
 	}
-	if _, err := req.Via(); err != nil && fault.Field != "Via" {
-		return
+	if _, err := req.Via(); err != nil {
+		return // nobody would know the answer
 	}
 	res := sip.NewResponse(req, fault.Code, fault.Reason, s.tag(req))
 	for _, tag := range fault.Unsupported {

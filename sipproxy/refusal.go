@@ -21,7 +21,7 @@ func (r *Request) refusal(n int) *sip.Response {
 		return r.made(483, sip.ErrLocal)
 	case r.looped():
 		return r.made(482, sip.ErrLocal)
-	case n > r.breadth():
+	case max(1, n) > r.breadth():
 		return r.made(440, sip.ErrLocal)
 	}
 	return r.requirements()

@@ -87,10 +87,12 @@ func (r *Request) loopHash() uint64 {
 	var h maphash.Hash
 	h.SetSeed(r.srv.seed)
 	h.WriteString(r.Request.URI.Host)
+	h.WriteByte(byte(r.Request.URI.Port))
+	h.WriteByte(byte(r.Request.URI.Port >> 8))
 	h.WriteString(r.Request.URI.User)
+	h.WriteByte('@')
 	h.WriteString(string(r.Request.URI.Params))
 	h.WriteString(r.Request.URI.Opaque)
-	h.WriteByte(byte(r.Request.URI.Port))
 	h.WriteString(r.CallID())
 	h.WriteString(r.FromTag())
 	n, _, _ := r.CSeq()
@@ -112,21 +114,16 @@ func (r *Request) loopHash() uint64 {
 
 // looped reports whether the request passed here before with the same routing inputs (§16.3 step 4).
 func (r *Request) looped() bool {
-	top := true
 	for v, err := range r.Vias() {
-		if top || err != nil {
-			top = false
+		if err != nil {
+			return false
+		}
+		_, rest, _ := strings.Cut(v.Branch(), ".")
+		if loop, _, _ := strings.Cut(rest, "."); len(loop) != 8 || loop != hex32(uint32(r.loopHash())) {
 			continue
 		}
-		proto, _ := transport.ParseProto(v.Transport)
-		if !r.srv.trs.IsLocal(v.Host, v.Port, proto) {
-			continue
-		}
-		if _, rest, ok := strings.Cut(v.Branch(), "."); ok {
-			loop, _, _ := strings.Cut(rest, ".")
-			if loop == hex32(uint32(r.loopHash())) {
-				return true
-			}
+		if proto, _ := transport.ParseProto(v.Transport); r.srv.trs.IsLocal(v.Host, v.Port, proto) {
+			return true
 		}
 	}
 	return false
