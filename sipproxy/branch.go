@@ -162,7 +162,7 @@ func (r *Request) proceed(wake bool, fresh task) {
 func (b *Branch) process(res *sip.Response) (wake bool) {
 	switch {
 	case res.Code < 200:
-		if res.Code != 100 && !b.ended {
+		if res.Code != 100 && !b.ended && b.Of.Method == sip.INVITE { // RFC 4320 §4.1
 			b.Of.provisional(res)
 		}
 		return b.fork.rouse() // a hook may have forked
@@ -190,12 +190,20 @@ func (b *Branch) success(res *sip.Response) (wake bool) {
 	if r.sent == 0 {
 		r.sent, r.receipt = res.Code, res
 	}
+	f.answered(res)
+	if now := r.fork; now != nil && now != f { // an earlier Forward was answered after all
+		now.answered(res)
+	}
+	return f.rouse()
+}
+
+// answered ends the fork with a 2xx.
+func (f *fork) answered(res *sip.Response) {
 	f.cancelBranches(`SIP;cause=200;text="Call completed elsewhere"`)
 	if !f.done {
 		f.done, f.result = true, res
 	}
 	f.slim()
-	return f.rouse()
 }
 
 // relaySuccess sends a 2xx to an INVITE upstream: through the transaction, or past it when it has ended or has given another final response (§16.7 step 5,

@@ -180,9 +180,10 @@ func (r *Request) finalStateless(res *sip.Response) {
 
 // mergeChallenges puts every challenge any branch came back with into res (§16.7 step 7). Called with r.mu held.
 func (r *Request) mergeChallenges(res *sip.Response) {
-	if len(r.challenge) <= 2 {
+	if len(r.challenge) == 0 {
 		return
 	}
+	r.noteChallenges(res) // of the handler's own
 	res.Del("WWW-Authenticate")
 	res.Del("Proxy-Authenticate")
 	for i := 0; i < len(r.challenge); i += 2 {

@@ -25,7 +25,7 @@ type fork struct {
 
 // Forward sends the request to every target at once and waits for the best final response
 // (§16.7); without a target it follows Route, else the Request-URI. 1xx and 2xx responses have gone upstream when it
-// returns, others have not. A deadline of ctx bounds the wait: Forward then returns 408. Once the caller has
+// returns, others have not. Once the request is answered with a 2xx it returns that. A deadline of ctx bounds the wait: Forward then returns 408. Once the caller has
 // cancelled it returns 487 at once. It returns nil for an ACK and in stateless mode, where only the first target counts.
 func (r *Request) Forward(ctx context.Context, targets ...Target) *sip.Response {
 	r.onTask("Forward")
@@ -58,6 +58,9 @@ func (j *forkJob) run() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
+	case r.receipt != nil: // a branch of an earlier Forward was answered late
+		f.done, f.result = true, r.receipt
+		return
 	case refuse != nil:
 		f.done, f.result = true, refuse
 		return

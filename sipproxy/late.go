@@ -18,6 +18,10 @@ func (u *lateUser) Response(_ *transaction.Client, res *sip.Response, _ transpor
 		return
 	}
 	res.PopVia()
+	if _, err := res.Via(); err != nil {
+		u.srv.count.strayResponses.Add(1)
+		return
+	}
 	if err := u.tx.Respond(res); err != nil {
 		u.srv.count.unsent.Add(1)
 	}
