@@ -1,7 +1,7 @@
 package transport
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -416,7 +416,7 @@ func TestTCPSplitAndMerged(t *testing.T) {
 	require.Zero(t, l.Stats().Malformed)
 }
 
-// A peer that does not read gets a full queue and holds up nobody.
+// A peer that does not read gets a full queue and holds up nobody; what was taken arrives whole and in order.
 func TestTCPSlowPeer(t *testing.T) {
 	l, r := layer(t, Config{}, "tcp:127.0.0.1:0")
 	c, err := net.Dial("tcp", l.Addrs()[0].AddrPort.String())
@@ -424,19 +424,43 @@ func TestTCPSlowPeer(t *testing.T) {
 	defer func() { _ = c.Close() }()
 	write(t, c, options(tcpVia, 1))
 	in := r.next(t)
-	part := []byte(strings.Repeat("x", 50000))
-	sent := 0
-	for {
-		if err = in.f.SendRaw(part, nil); err != nil {
-			break
+	part := func(i int) []byte { return bytes.Repeat(fmt.Appendf(nil, "%07d\n", i), 50+i*37%5000) }
+	const total = 1500
+	done := make(chan error, 1)
+	read := func() {
+		buf := make([]byte, 50000)
+		for i := range total {
+			want := part(i)
+			got := buf[:len(want)]
+			_, err := io.ReadFull(c, got)
+			if err == nil && !bytes.Equal(got, want) {
+				err = fmt.Errorf("part %d is wrong", i)
+			}
+			if err != nil {
+				done <- err
+				return
+			}
 		}
-		sent++
-		require.Less(t, sent, 10000)
+		done <- nil
 	}
-	require.ErrorIs(t, err, ErrQueueFull)
-	n, err := io.CopyN(io.Discard, bufio.NewReader(c), int64(sent*len(part)))
-	require.NoError(t, err)
-	require.EqualValues(t, sent*len(part), n)
+	reading := false
+	for i := 0; i < total; {
+		err := in.f.SendRaw(part(i), nil)
+		if err == nil {
+			i++
+			continue
+		}
+		require.ErrorIs(t, err, ErrQueueFull)
+		if !reading {
+			reading = true
+			go read()
+		}
+		require.Empty(t, done)
+		runtime.Gosched() // the peer reads now: soon there is room
+	}
+	require.True(t, reading, "the queue was full")
+	require.NoError(t, receive(t, done))
+	require.NotZero(t, l.Stats().QueueFull)
 }
 
 // FuzzStream: however the bytes come in pieces, the messages are the same.

@@ -105,7 +105,7 @@ func (w *wire) drain() {
 			return
 		}
 		b := w.q
-		w.q, w.inHand = w.spare[:0], len(b)
+		w.q, w.spare, w.inHand = w.spare[:0], nil, len(b)
 		w.mu.Unlock()
 		_, err := w.Conn.Write(b)
 		w.mu.Lock()
