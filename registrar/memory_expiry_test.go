@@ -1,0 +1,218 @@
+package registrar
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sipkit/sipkit/sip"
+)
+
+func armed(m *Memory) bool { return m.expiry.armed.Load() != never }
+
+// Memory of what expires is freed within a tick, and nothing is armed when nothing is there.
+func TestMemoryExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(Memory)
+		defer m.Close()
+		for i := range 1000 {
+			put(t, m, fmt.Sprint(i, "@x"), time.Duration(i+1)*time.Second)
+		}
+		put(t, m, "weeks@x", 21*24*time.Hour)
+		for i := range 1000 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			require.InDelta(t, 1000-i, m.Stats().AORs, 1, "after %d s", i+1)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, 1, m.Stats().AORs)
+		require.True(t, armed(m))
+		time.Sleep(21 * 24 * time.Hour)
+		synctest.Wait()
+		require.Zero(t, m.Stats().AORs)
+		require.False(t, armed(m), "a timer for an empty store")
+		put(t, m, "again@x", time.Hour)
+		require.True(t, armed(m))
+		require.NoError(t, m.Update(t.Context(), "again@x", func([]Binding) ([]Binding, error) { return nil, nil }))
+		require.False(t, armed(m))
+		put(t, m, "last@x", time.Minute)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		require.Zero(t, m.Stats().AORs)
+	})
+}
+
+func put(t testing.TB, s Store, aor string, life time.Duration) {
+	t.Helper()
+	require.NoError(t, s.Update(context.Background(), AOR(aor), func([]Binding) ([]Binding, error) {
+		return []Binding{{Contact: sip.URI{Scheme: "sip", User: aor, Host: "h"}, Expires: time.Now().Add(life)}}, nil
+	}))
+}
+
+// A phone that refreshes at half its time never expires; the day after its last refresh it has.
+func TestMemoryRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(Memory)
+		defer m.Close()
+		var events []EventKind
+		go func() { _ = m.Watch(t.Context(), func(e Event) { events = append(events, e.Kind) }) }()
+		synctest.Wait()
+		for range 50 {
+			put(t, m, "a@x", time.Hour)
+			time.Sleep(30 * time.Minute)
+		}
+		synctest.Wait()
+		require.NotContains(t, events, Expired)
+		put(t, m, "a@x", time.Minute) // sooner than it was filed for
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		require.Equal(t, Expired, events[len(events)-1])
+		require.Len(t, events, 52)
+		require.Zero(t, m.Stats().AORs)
+	})
+}
+
+// A watcher that does not keep up loses events, which are counted, and holds up nobody.
+func TestMemorySlowWatcher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Memory{EventQueue: 10}
+		defer m.Close()
+		gate, told := make(chan struct{}), 0
+		go func() {
+			_ = m.Watch(t.Context(), func(Event) {
+				told++
+				<-gate
+			})
+		}()
+		synctest.Wait()
+		for i := range 100 {
+			put(t, m, fmt.Sprint(i), time.Hour)
+			synctest.Wait()
+		}
+		require.EqualValues(t, 100-1-10, m.Stats().EventsDropped)
+		close(gate)
+		synctest.Wait()
+		require.Equal(t, 11, told)
+	})
+}
+
+func TestMemoryFull(t *testing.T) {
+	m := &Memory{MaxAORs: 2}
+	defer m.Close()
+	put(t, m, "a", time.Hour)
+	put(t, m, "b", time.Hour)
+	f := func([]Binding) ([]Binding, error) { return []Binding{{Expires: time.Now().Add(time.Hour)}}, nil }
+	require.ErrorIs(t, m.Update(t.Context(), "c", f), ErrFull)
+	require.NoError(t, m.Update(t.Context(), "a", f), "those who are in may refresh")
+	require.EqualValues(t, 1, m.Stats().Refused)
+	require.NoError(t, m.Update(t.Context(), "a", func([]Binding) ([]Binding, error) { return nil, nil }))
+	require.NoError(t, m.Update(t.Context(), "c", f))
+}
+
+// Two addresses with one hash are two addresses.
+func TestTableTwins(t *testing.T) {
+	var tab table
+	const now = 1_700_000_000 * tick
+	text := func(aor string) string {
+		return aor + string(AppendBindings(nil, []Binding{{CallID: aor, Expires: time.Unix(1_700_000_100, 0)}}))
+	}
+	for _, aor := range []string{"a", "b", "c"} {
+		tab.insert(42, text(aor), 1, now)
+	}
+	for _, aor := range []AOR{"a", "b", "c"} {
+		bs, err := DecodeBindings(tab.state(42, aor))
+		require.NoError(t, err)
+		require.Equal(t, string(aor), bs[0].CallID)
+	}
+	tab.remove(42, tab.find(42, "a"))
+	require.Zero(t, tab.find(42, "a"))
+	tab.replace(tab.find(42, "b"), text("b"))
+	require.NotZero(t, tab.find(42, "b"))
+	require.NotZero(t, tab.find(42, "c"))
+	tab.insert(42, text("a"), 1, now)
+	require.NotEqual(t, tab.find(42, "a"), tab.find(42, "c"))
+	for _, aor := range []AOR{"c", "a", "b"} {
+		tab.remove(42, tab.find(42, aor))
+		require.Zero(t, tab.find(42, aor))
+	}
+	require.Zero(t, tab.len())
+	require.EqualValues(t, never, tab.wheel.next())
+}
+
+// BenchmarkMemoryExpiry lets all bindings expire in one second and reports the longest Lookup meanwhile.
+func BenchmarkMemoryExpiry(b *testing.B) {
+	n := big(b)
+	for b.Loop() {
+		m := new(Memory)
+		aors := fill(b, m, n)
+		at := time.Now().Add(2 * time.Second)
+		for _, aor := range aors {
+			_ = m.Update(b.Context(), aor, func(old []Binding) ([]Binding, error) {
+				x := old[0]
+				x.Expires = at
+				return []Binding{x}, nil
+			})
+		}
+		var longest atomic.Int64
+		deadline := time.Now().Add(time.Minute)
+		for i := 0; m.Stats().AORs > 0 && time.Now().Before(deadline); i++ {
+			start := time.Now()
+			_, _ = m.Lookup(b.Context(), aors[i%n])
+			longest.Store(max(longest.Load(), int64(time.Since(start))))
+		}
+		b.ReportMetric(float64(longest.Load())/1e6, "longest-lookup-ms")
+		b.ReportMetric(time.Since(at).Seconds(), "s-until-all-gone")
+		m.Close()
+	}
+}
+
+func BenchmarkJournalUpsert(b *testing.B) {
+	for name, cfg := range map[string]JournalConfig{"write": {}, "gather32": {Gather: true}} {
+		b.Run(name, func(b *testing.B) {
+			j, err := OpenJournal(b.TempDir(), cfg)
+			require.NoError(b, err)
+			defer j.Close()
+			if cfg.Gather {
+				benchUpsert(b, &flushing{Journal: j, every: 32})
+				return
+			}
+			benchUpsert(b, j)
+		})
+	}
+}
+
+// flushing calls Flush once in every so many Updates, as a reader does after a batch of datagrams.
+type flushing struct {
+	*Journal
+	every, n int
+}
+
+func (s *flushing) Update(ctx context.Context, aor AOR, f func(old []Binding) ([]Binding, error)) error {
+	err := s.Journal.Update(ctx, aor, f)
+	if s.n++; s.n%s.every == 0 {
+		err = s.Flush(ctx)
+	}
+	return err
+}
+
+func BenchmarkJournalRestart(b *testing.B) {
+	dir, n := b.TempDir(), big(b)
+	j, err := OpenJournal(dir, JournalConfig{Mode: Async})
+	require.NoError(b, err)
+	fill(b, j, n)
+	require.NoError(b, j.Close())
+	for b.Loop() {
+		start := time.Now()
+		j, err := OpenJournal(dir, JournalConfig{})
+		require.NoError(b, err)
+		b.ReportMetric(time.Since(start).Seconds(), "s/open")
+		require.Equal(b, n, j.Stats().Loaded)
+		require.NoError(b, j.Close())
+	}
+}
