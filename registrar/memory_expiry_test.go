@@ -3,7 +3,6 @@ package registrar
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,76 +142,4 @@ func TestTableTwins(t *testing.T) {
 	}
 	require.Zero(t, tab.len())
 	require.EqualValues(t, never, tab.wheel.next())
-}
-
-// BenchmarkMemoryExpiry lets all bindings expire in one second and reports the longest Lookup meanwhile.
-func BenchmarkMemoryExpiry(b *testing.B) {
-	n := big(b)
-	for b.Loop() {
-		m := new(Memory)
-		aors := fill(b, m, n)
-		at := time.Now().Add(2 * time.Second)
-		for _, aor := range aors {
-			_ = m.Update(b.Context(), aor, func(old []Binding) ([]Binding, error) {
-				x := old[0]
-				x.Expires = at
-				return []Binding{x}, nil
-			})
-		}
-		var longest atomic.Int64
-		deadline := time.Now().Add(time.Minute)
-		for i := 0; m.Stats().AORs > 0 && time.Now().Before(deadline); i++ {
-			start := time.Now()
-			_, _ = m.Lookup(b.Context(), aors[i%n])
-			longest.Store(max(longest.Load(), int64(time.Since(start))))
-		}
-		b.ReportMetric(float64(longest.Load())/1e6, "longest-lookup-ms")
-		b.ReportMetric(time.Since(at).Seconds(), "s-until-all-gone")
-		m.Close()
-	}
-}
-
-func BenchmarkJournalUpsert(b *testing.B) {
-	for name, cfg := range map[string]JournalConfig{"write": {}, "gather32": {Gather: true}} {
-		b.Run(name, func(b *testing.B) {
-			j, err := OpenJournal(b.TempDir(), cfg)
-			require.NoError(b, err)
-			defer j.Close()
-			if cfg.Gather {
-				benchUpsert(b, &flushing{Journal: j, every: 32})
-				return
-			}
-			benchUpsert(b, j)
-		})
-	}
-}
-
-// flushing calls Flush once in every so many Updates, as a reader does after a batch of datagrams.
-type flushing struct {
-	*Journal
-	every, n int
-}
-
-func (s *flushing) Update(ctx context.Context, aor AOR, f func(old []Binding) ([]Binding, error)) error {
-	err := s.Journal.Update(ctx, aor, f)
-	if s.n++; s.n%s.every == 0 {
-		err = s.Flush(ctx)
-	}
-	return err
-}
-
-func BenchmarkJournalRestart(b *testing.B) {
-	dir, n := b.TempDir(), big(b)
-	j, err := OpenJournal(dir, JournalConfig{Mode: Async})
-	require.NoError(b, err)
-	fill(b, j, n)
-	require.NoError(b, j.Close())
-	for b.Loop() {
-		start := time.Now()
-		j, err := OpenJournal(dir, JournalConfig{})
-		require.NoError(b, err)
-		b.ReportMetric(time.Since(start).Seconds(), "s/open")
-		require.Equal(b, n, j.Stats().Loaded)
-		require.NoError(b, j.Close())
-	}
 }
