@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"testing"
@@ -89,4 +90,22 @@ func FuzzDecodeBindings(f *testing.F) {
 		require.Equal(t, len(bs), len(again))
 		require.Equal(t, AppendBindings(nil, bs), AppendBindings(nil, again))
 	})
+}
+
+// usual is a binding as DESIGN measures it: one contact, no Path, URIs of 60 octets.
+func usual(i int) (AOR, Binding) {
+	now := time.Now()
+	ip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+	return AOR(fmt.Sprintf("user-with-a-number-%08d@registrar.domain.example.org", i)), Binding{
+		Contact:   sip.URI{Scheme: "sip", User: fmt.Sprintf("user-with-a-number-%08d", i), Host: ip.String(), Port: 5060, Params: ";transport=udp"},
+		Q:         1,
+		Expires:   now.Add(time.Hour + time.Duration(i%3600)*time.Second),
+		CallID:    fmt.Sprintf("f81d4fae7dec11d0a76500a0c91e%08d", i),
+		CSeq:      uint32(i),
+		Received:  transport.Addr{Proto: transport.UDP, AddrPort: netip.AddrPortFrom(ip, 18948)},
+		Local:     transport.Addr{Proto: transport.UDP, AddrPort: netip.MustParseAddrPort("203.0.113.5:5060")},
+		Methods:   []sip.Method{sip.INVITE, sip.ACK, sip.CANCEL, sip.BYE, sip.OPTIONS, sip.INFO, sip.NOTIFY, sip.REFER},
+		UserAgent: "Deskphone X200/4.1.7-build 20231",
+		Updated:   now,
+	}
 }
