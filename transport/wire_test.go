@@ -12,11 +12,13 @@ import (
 // stepConn is a connection whose writes wait for the test to take them.
 type stepConn struct {
 	net.Conn
+	begun chan struct{}
 	taken chan string
 }
 
 func (c *stepConn) Write(b []byte) (int, error) {
-	c.taken <- "" // announced; the buffer may still be damaged here
+	c.begun <- struct{}{}
+	<-c.begun // whatever the test does meanwhile must not touch b
 	c.taken <- string(b)
 	return len(b), nil
 }
@@ -25,7 +27,7 @@ func (c *stepConn) Write(b []byte) (int, error) {
 func TestWireBuffers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{Net: newMemNet()})
-		sc := &stepConn{taken: make(chan string)}
+		sc := &stepConn{begun: make(chan struct{}), taken: make(chan string)}
 		w := newWire(&conn{l: l}, sc)
 		put := func(s string) {
 			_, err := w.Write([]byte(s))
@@ -33,17 +35,12 @@ func TestWireBuffers(t *testing.T) {
 		}
 		big := strings.Repeat("b", 100<<10)
 		put("first")
-		<-sc.taken
-		put(big)
-		require.Equal(t, "first", <-sc.taken)
-		<-sc.taken
-		put("abc")
-		require.Equal(t, big, <-sc.taken)
-		<-sc.taken
-		put("XYZ")
-		require.Equal(t, "abc", <-sc.taken)
-		<-sc.taken
-		require.Equal(t, "XYZ", <-sc.taken)
+		for _, s := range [][2]string{{"first", big}, {big, "abc"}, {"abc", "XYZ"}, {"XYZ", ""}} {
+			<-sc.begun
+			put(s[1])
+			sc.begun <- struct{}{}
+			require.Equal(t, s[0], <-sc.taken)
+		}
 		synctest.Wait()
 		require.False(t, w.writing)
 		require.Zero(t, w.queued())
