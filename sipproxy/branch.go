@@ -61,7 +61,6 @@ func (b *Branch) end() {
 // arm starts the branch's clock when it is sent. Called with r.mu held.
 func (b *Branch) arm() {
 	b.started = b.Of.srv.txs.Now()
-	b.timer.F = b.clock
 	d := b.Target.Trying
 	if ring := b.Target.Ring; ring > 0 && (d == 0 || ring < d) {
 		d = ring
@@ -94,6 +93,9 @@ func (b *Branch) heard(code int) {
 
 func (b *Branch) setDeadline(d time.Duration) {
 	b.deadline = b.Of.srv.txs.Now() + transaction.Instant(d)
+	if b.timer.F == nil {
+		b.timer.F = b.clock
+	}
 	b.Of.srv.txs.SetTimer(&b.timer, d)
 }
 
@@ -154,7 +156,7 @@ func (r *Request) proceed(wake bool, fresh task) {
 		go r.task.wake()
 	}
 	if fresh != nil {
-		go fresh.start(r.drainHooks)
+		go fresh.start((*drainJob)(r))
 	}
 }
 
@@ -309,7 +311,7 @@ func (u *clientUser) Response(_ *transaction.Client, res *sip.Response, f transp
 		task.wake()
 	}
 	if fresh != nil {
-		fresh.start(r.drainHooks)
+		fresh.start((*drainJob)(r))
 	}
 }
 

@@ -16,11 +16,10 @@ const lateTrying = 200 * time.Millisecond
 // run starts the handler.
 func (r *Request) run() {
 	r.task = r.srv.newTask()
-	r.late.F = r.tryingLate
 	if r.srv.Runner == Goroutines {
 		r.armTrying() // before the handler runs beside us
 	}
-	r.task.start(r.serve)
+	r.task.start((*serveJob)(r))
 	if r.srv.Runner != Goroutines && r.tx != nil {
 		r.mu.Lock()
 		if !r.returned && !r.trying {
@@ -32,6 +31,7 @@ func (r *Request) run() {
 
 // armTrying sets the timer for a 100 where one may be due.
 func (r *Request) armTrying() {
+	r.late.F = r.tryingLate
 	switch {
 	case r.tx == nil:
 	case r.Method == sip.INVITE:
@@ -48,8 +48,11 @@ func (r *Request) tryingLate() {
 	r.mu.Unlock()
 }
 
-// serve is the work of the request's task: the handler, the final response, and the hooks that are still to run.
-func (r *Request) serve() {
+// serveJob is the work of the request's task: the handler, the final response, and the hooks that are still to run.
+type serveJob Request
+
+func (j *serveJob) run() {
+	r := (*Request)(j)
 	r.returns = r.protect()
 	r.task.outside((*finishJob)(r))
 	r.drainHooks()

@@ -11,12 +11,12 @@ import (
 // A fork is the response context (§16) of one Forward. Its request's mu guards it.
 type fork struct {
 	r        *Request
-	targets  []Target // until they are branches
 	branches []*Branch
 	first    [1]*Branch
 	todo     []*Branch // to be sent, or sent to their next address, by the task
 	open     int       // branches without a final response
 	best     *sip.Response
+	full     bool // a target did not fit the limit on branches
 	over     bool // no new branches: 2xx, 6xx, cancelled or out of time
 	expired  int  // code that replaces the answers to our own CANCEL; 0: none
 	done     bool
@@ -32,12 +32,15 @@ func (r *Request) Forward(ctx context.Context, targets ...Target) *sip.Response 
 	if r.tx == nil {
 		return r.forwardStateless(ctx, targets)
 	}
-	f := &fork{r: r, targets: targets}
+	f := &fork{r: r}
 	if err := ctx.Err(); err != nil {
 		return r.outOfTime(ctx)
 	}
 	if ctx != (*requestContext)(r) && ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { f.contextEnded(ctx) })()
+	}
+	for i := range targets {
+		f.add(&targets[i])
 	}
 	r.task.outside((*forkJob)(f))
 	r.mu.Lock() // not deferred: a hook that panics unwinds with the lock released
@@ -48,13 +51,13 @@ func (r *Request) Forward(ctx context.Context, targets ...Target) *sip.Response 
 	return res
 }
 
-// forkJob begins a fork: refusals, the 100, the branches.
+// forkJob begins a fork whose branches are made: refusals, the 100.
 type forkJob fork
 
 func (j *forkJob) run() {
 	f := (*fork)(j)
 	r := f.r
-	refuse := r.refusal(len(f.targets))
+	refuse := r.refusal(len(f.branches))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -64,20 +67,19 @@ func (j *forkJob) run() {
 	case refuse != nil:
 		f.done, f.result = true, refuse
 		return
-	case r.Method == sip.INVITE:
+	}
+	if r.Method == sip.INVITE {
 		r.sendTrying()
 	}
 	r.fork = f
-	f.over = r.canceled
-	if len(f.targets) == 0 {
+	switch {
+	case r.canceled:
+		f.cancel("")
+	case len(f.branches) == 0 && !f.full:
 		f.add(&Target{})
 	}
-	for i := range f.targets {
-		f.add(&f.targets[i])
-	}
-	f.targets = nil
 	if f.open == 0 {
-		f.settle() // no branch fits the limit, or the caller has cancelled
+		f.settle() // no branch fits the limit
 	}
 }
 
@@ -107,11 +109,16 @@ func (f *fork) wait() {
 
 // add makes a branch of a target, unless the fork takes no more. Called with r.mu held.
 func (f *fork) add(t *Target) *Branch {
-	if f.over || f.done || f.r.branches >= f.r.srv.limits.Branches {
+	if f.over || f.done {
 		return nil
 	}
-	b := &Branch{Of: f.r, Target: *t, ID: f.r.branches}
-	b.fork = f
+	if f.r.branches >= f.r.srv.limits.Branches {
+		f.full = true
+		return nil
+	}
+	b := new(Branch) // not a literal: that would pass over the stack of a handler that waits
+	b.Target = *t
+	b.Of, b.ID, b.fork = f.r, f.r.branches, f
 	b.elses = t.Else
 	f.r.branches++
 	if f.branches == nil {

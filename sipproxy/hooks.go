@@ -24,6 +24,11 @@ func (r *Request) enqueue(b *Branch, res *sip.Response) (wake bool, fresh task) 
 	return false, nil
 }
 
+// drainJob is drainHooks on a task of its own.
+type drainJob Request
+
+func (j *drainJob) run() { (*Request)(j).drainHooks() }
+
 // drainHooks runs the hooks of responses that came while nobody waited for them, after the handler has returned.
 func (r *Request) drainHooks() {
 	r.mu.Lock()

@@ -6,7 +6,7 @@ import "context"
 // the engine knows of how handlers run; runner_goroutine.go and runner_coroutine.go are the two kinds.
 type task interface {
 	// start runs work until it parks or ends (coroutine), or only begins it (goroutine). Called once.
-	start(work func())
+	start(work job)
 	// park gives up the goroutine until wake. Called on the task.
 	park()
 	// wake ends one park, also one that has not quite begun. Called elsewhere, once a park.
@@ -20,7 +20,7 @@ type task interface {
 	id() uint64
 }
 
-// A job is a step of the engine that needs the request's task to wait, but not its stack.
+// A job is work for a task, as a converted pointer rather than a closure: it costs no allocation.
 type job interface{ run() }
 
 // newTask makes a task of the kind the server is set to.

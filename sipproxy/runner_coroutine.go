@@ -13,7 +13,7 @@ type coroutine struct {
 	stop func()
 
 	yield func(struct{}) bool
-	work  func()
+	work  job
 	ended bool   // work has returned
 	away  func() // what block wants run elsewhere
 	fault any    // what away panicked with
@@ -82,7 +82,7 @@ func (c *coroutine) body(yield func(struct{}) bool) {
 		c.gid = goroutineID()
 	}
 	for {
-		c.work()
+		c.work.run()
 		c.work = nil
 		c.ended = true
 		if !yield(struct{}{}) {
@@ -91,7 +91,7 @@ func (c *coroutine) body(yield func(struct{}) bool) {
 	}
 }
 
-func (c *coroutine) start(work func()) {
+func (c *coroutine) start(work job) {
 	c.work, c.ended, c.awake = work, false, false
 	c.running = true
 	c.pool.s.handlers.Add(1)

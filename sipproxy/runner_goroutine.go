@@ -7,14 +7,14 @@ type goroutine struct {
 	gid uint64
 }
 
-func (g *goroutine) start(work func()) {
+func (g *goroutine) start(work job) {
 	g.s.handlers.Add(1)
 	go func() {
 		defer g.s.handlers.Done()
 		if g.s.strict != nil {
 			g.gid = goroutineID()
 		}
-		work()
+		work.run()
 	}()
 }
 

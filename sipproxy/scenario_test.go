@@ -21,7 +21,9 @@ func to(r *sipproxy.Request, host string) sipproxy.Target {
 func TestCall(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
 		k.Server(t, &sipproxy.Server{Handler: sipproxy.Chain{recordroute.Middleware}.ThenFunc(
-			func(ctx context.Context, r *sipproxy.Request) *sip.Response { return r.Forward(ctx, to(r, "192.0.2.20")) })})
+			func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				return r.Forward(ctx, to(r, "192.0.2.20"))
+			})})
 		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
 		bob.AnswerAfter(3 * time.Second)
 		call := alice.Invite(t, "sip:bob@example.com")

@@ -227,7 +227,7 @@ func TestAllocations(t *testing.T) {
 		_ = s.Respond(r180)
 		_ = s.Respond(r200)
 		s.drop()
-	}), 2.0, "server: itself, its key")
+	}), 3.0, "server: itself, the printed 180, its key")
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
 		c, _ := l.Request(in, transport.Flow{}, nobody{})
 		l.MatchResponse(r180, transport.Flow{})

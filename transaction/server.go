@@ -25,9 +25,8 @@ type Server struct {
 	method  sip.Method
 	flow    transport.Flow
 	reply   transport.Flow
-	req     *sip.Request  // nil after the final response
-	last    *sip.Response // the last provisional one
-	kept    []byte        // the printed final, behind it the text of key
+	req     *sip.Request // nil after the final response
+	kept    []byte       // the printed last response; of a final one, behind it the text of key
 	keptLen int
 	user    ServerUser // nil when there is nothing more to tell
 }
@@ -158,7 +157,7 @@ func (l *Layer) matchACK(req *sip.Request, via sip.Via, branch string, hash uint
 func (t *Server) copied(s *shard) serverWork {
 	s.count.absorbed++
 	act := t.request()
-	if t.last == nil && t.kept == nil {
+	if t.keptLen == 0 {
 		act = 0 // nothing was sent yet
 	}
 	return t.settle(s, 0, act) // the deadline is what it was: now does not matter
@@ -188,14 +187,16 @@ func (t *Server) Respond(res *sip.Response) error {
 // keep stores what a copy of the request will be answered with, and after a final releases the rest.
 func (t *Server) keep(res *sip.Response) {
 	if t.m.state == trying || t.m.state == proceeding {
-		t.last = res
+		// Printed, not as it is: it would hold the text it came in and an index of it for as long as the phone rings.
+		t.kept = res.AppendTo(make([]byte, 0, res.Len()))
+		t.keptLen = len(t.kept)
 		return
 	}
 	if t.final != 0 {
 		return // a further 2xx
 	}
 	t.final = uint16(res.Code)
-	t.last, t.req = nil, nil
+	t.req, t.kept, t.keptLen = nil, nil, 0
 	if t.key.old != nil {
 		t.key.old.replyTag = strings.Clone(res.ToTag())
 	}
@@ -321,7 +322,7 @@ type serverWork struct {
 
 // settle brings everything in line with the machine's new state, under the lock.
 func (t *Server) settle(s *shard, now Instant, act action) serverWork {
-	w := serverWork{act: act, res: t.last, raw: t.kept[:t.keptLen], user: t.user}
+	w := serverWork{act: act, raw: t.kept[:t.keptLen], user: t.user}
 	if act.has(actResend) {
 		s.count.retransmitted++
 	}
