@@ -46,7 +46,8 @@ func Middleware(next sipproxy.Handler) sipproxy.Handler { return Router{}.Middle
 func (rt Router) Middleware(next sipproxy.Handler) sipproxy.Handler {
 	insert := rt.insert
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
-		if r.InDialog() && r.Method != sip.CANCEL {
+		// A CANCEL gets here when nothing matches it. Broken phones put a To tag into that of an initial INVITE, which has no Route of ours.
+		if r.InDialog() && (r.Method != sip.CANCEL || len(r.OwnRoutes()) > 0) {
 			if rt.InDialog && rt.records(r.Method) {
 				r.OnSend(insert)
 			}
