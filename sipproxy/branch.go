@@ -52,18 +52,23 @@ func (b *Branch) end() {
 	if b.ended {
 		return
 	}
-	b.ended = true
-	b.base = nil
+	b.ended = true // base stays: the task may be at work on it
 	b.fork.open--
 	b.Of.srv.txs.StopTimer(&b.timer)
 }
 
-// arm starts the branch's clock when it is sent. Called with r.mu held.
+// arm starts the branch's clock when it is sent: Trying counts from each try, Ring from the first. Called with r.mu held.
 func (b *Branch) arm() {
-	b.started = b.Of.srv.txs.Now()
+	now := b.Of.srv.txs.Now()
+	if b.started == 0 {
+		b.started = max(now, 1)
+	}
+	b.timer.F = b.clock
 	d := b.Target.Trying
-	if ring := b.Target.Ring; ring > 0 && (d == 0 || ring < d) {
-		d = ring
+	if ring := b.Target.Ring; ring > 0 {
+		if left := max(1, ring-time.Duration(now-b.started)); d == 0 || left < d {
+			d = left
+		}
 	}
 	if d > 0 {
 		b.setDeadline(d)
@@ -126,7 +131,17 @@ func (b *Branch) timeout() (wake bool, fresh task) {
 		}
 	}
 	b.Of.srv.trs.Report(b.Remote, false)
+	late := b.client
+	if !b.ringOver() && b.again() {
+		b.outrun(late)
+		return b.fork.rouse(), nil
+	}
 	return b.deliver(b.Of.made(408, transaction.ErrTimeout))
+}
+
+// ringOver reports whether the target has had all the time it gets.
+func (b *Branch) ringOver() bool {
+	return b.Target.Ring > 0 && time.Duration(b.Of.srv.txs.Now()-b.started) >= b.Target.Ring
 }
 
 // expire is the end of the context of the whole Forward. Called with r.mu held; the fork settles afterwards.

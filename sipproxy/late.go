@@ -42,3 +42,31 @@ func (f *fork) slim() {
 		}
 	}
 }
+
+// An outrunUser is the user of a try that took longer than Target.Trying, while the branch is on its way to the next address: its late 1xx is answered with
+// CANCEL by the transaction, a 2xx still counts.
+type outrunUser Branch
+
+// outrun leaves a try behind. Called with r.mu held.
+func (b *Branch) outrun(c *transaction.Client) {
+	if b.Of.Method == sip.INVITE {
+		c.SetUser((*outrunUser)(b))
+		return
+	}
+	c.Abandon()
+}
+
+func (u *outrunUser) Response(c *transaction.Client, res *sip.Response, f transport.Flow) {
+	if !res.IsSuccess() {
+		return
+	}
+	b := (*Branch)(u)
+	b.Of.mu.Lock()
+	if b.client != nil && !b.ended {
+		b.client.Cancel("")
+	}
+	b.Of.mu.Unlock()
+	(*clientUser)(b).Response(c, res, f)
+}
+
+func (u *outrunUser) Ended(*transaction.Client, error) {}

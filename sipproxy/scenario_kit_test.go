@@ -32,7 +32,9 @@ func ats(k *siptest.Kit, r *sipproxy.Request, hosts ...string) (list []sipproxy.
 
 // forks is a handler that forwards to hosts in parallel.
 func forks(k *siptest.Kit, hosts ...string) sipproxy.HandlerFunc {
-	return func(ctx context.Context, r *sipproxy.Request) *sip.Response { return r.Forward(ctx, ats(k, r, hosts...)...) }
+	return func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+		return r.Forward(ctx, ats(k, r, hosts...)...)
+	}
 }
 
 // serve starts a server with a handler.
