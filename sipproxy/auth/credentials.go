@@ -1,0 +1,177 @@
+package auth
+
+import (
+	"encoding/hex"
+	"strconv"
+
+	"github.com/sipkit/sipkit/sip"
+)
+
+// Limits of what a client writes; no honest one comes near.
+const (
+	maxField = 4096 // of one Authorization field
+	maxName  = 256  // of a user name
+)
+
+// credentials are the parameters of an Authorization field (RFC 7616 §3.4). What is hashed is kept as it was written.
+type credentials struct {
+	username, realm, nonce, uri, response string
+	algorithm, qop, cnonce, nc            string
+
+	hash    Algorithms
+	session bool
+	method  qopKind
+	count   uint32
+	digest  [sumSize]byte
+	size    int
+}
+
+// parseCredentials reads a field and reports what is wrong with it, "" when nothing is.
+func parseCredentials(p sip.AuthParams) (c credentials, fault string) {
+	if len(p) > maxField {
+		return c, "credentials too long"
+	}
+	for name, value := range p.All() {
+		slot := c.slot(name)
+		if slot == nil {
+			continue
+		}
+		if *slot != "" {
+			return c, "repeated digest parameter"
+		}
+		*slot = value
+	}
+	return c, c.check()
+}
+
+func (c *credentials) slot(name string) *string {
+	switch lower(name) {
+	case "username":
+		return &c.username
+	case "realm":
+		return &c.realm
+	case "nonce":
+		return &c.nonce
+	case "uri":
+		return &c.uri
+	case "response":
+		return &c.response
+	case "algorithm":
+		return &c.algorithm
+	case "qop":
+		return &c.qop
+	case "cnonce":
+		return &c.cnonce
+	case "nc":
+		return &c.nc
+	}
+	return nil
+}
+
+// lower is strings.ToLower for parameter names; known ones are short, and others may be as long as they like.
+func lower(s string) string {
+	for i := range len(s) {
+		if s[i] >= 'A' && s[i] <= 'Z' {
+			b := []byte(s)
+			for j := range b {
+				if b[j] >= 'A' && b[j] <= 'Z' {
+					b[j] += 'a' - 'A'
+				}
+			}
+			return string(b)
+		}
+	}
+	return s
+}
+
+func (c *credentials) check() string {
+	switch {
+	case c.username == "":
+		return "no digest username"
+	case len(c.username) > maxName:
+		return "digest username too long"
+	case c.nonce == "":
+		return "no digest nonce"
+	case c.uri == "":
+		return "no digest uri"
+	case c.response == "":
+		return "no digest response"
+	}
+	return c.checkQOP()
+}
+
+func (c *credentials) checkQOP() string {
+	switch {
+	case c.qop == "":
+		return ""
+	case c.cnonce == "":
+		return "no digest cnonce"
+	case len(c.nc) == 0 || len(c.nc) > 8:
+		return "malformed digest nc"
+	}
+	n, err := strconv.ParseUint(c.nc, 16, 32)
+	if err != nil || n == 0 {
+		return "malformed digest nc"
+	}
+	c.count = uint32(n)
+	return ""
+}
+
+// understand works out algorithm, qop and response; false when one of them is unknown here.
+func (c *credentials) understand() bool {
+	var ok bool
+	if c.hash, c.session, ok = parseAlgorithm(c.algorithm); !ok {
+		return false
+	}
+	if c.method, ok = parseQOP(c.qop); !ok {
+		return false
+	}
+	if c.session && c.cnonce == "" {
+		return false
+	}
+	if len(c.response) != c.hash.hexLen() {
+		return true // a wrong response, folded for instance
+	}
+	n, err := hex.Decode(c.digest[:], []byte(c.response))
+	if err == nil {
+		c.size = n
+	}
+	return true
+}
+
+// QOP is a set of qualities of protection (RFC 7616 §3.3).
+type QOP uint8
+
+// The qualities of protection.
+const (
+	QOPAuth QOP = 1 << iota // the request line is protected
+	QOPInt                  // auth-int: and the body
+	QOPNone                 // credentials without qop, as RFC 2069 had them
+)
+
+type qopKind = QOP
+
+func parseQOP(s string) (qopKind, bool) {
+	switch lower(s) {
+	case "":
+		return QOPNone, true
+	case "auth":
+		return QOPAuth, true
+	case "auth-int":
+		return QOPInt, true
+	}
+	return 0, false
+}
+
+// offer is the text of the qop parameter of a challenge.
+func (q QOP) offer() string {
+	switch q & (QOPAuth | QOPInt) {
+	case QOPAuth:
+		return "auth"
+	case QOPInt:
+		return "auth-int"
+	case QOPAuth | QOPInt:
+		return "auth,auth-int"
+	}
+	return ""
+}
