@@ -24,7 +24,7 @@ func kamailio(t *testing.T, tcp bool, next string) string {
 	if tcp {
 		transport = ";transport=tcp"
 	}
-	launch(t, "kamailio", "-f", cfg, "-DD", "-E", "-m", "64", "-M", "8", "-Y", dir, "-A", `NEXT="sip:`+next+transport+`"`,
+	launch(t, "kamailio", "-f", cfg, "-DD", "-E", "-m", "64", "-M", "8", "-Y", dir, "-A", "CHILDREN=2", "-A", `NEXT="sip:`+next+transport+`"`,
 		"-l", "udp:"+addr, "-l", "tcp:"+addr)
 	require.NoError(t, sipp.Listening(t.Context(), addr, false))
 	require.NoError(t, sipp.Listening(t.Context(), addr, true))

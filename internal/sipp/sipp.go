@@ -95,7 +95,7 @@ func (r Run) args(file, errorFile string) []string {
 	}
 	args := []string{
 		"-sf", file, "-i", host, "-p", port, "-t", transport, "-s", "100", "-m", strconv.Itoa(r.Calls), "-r", strconv.Itoa(rate),
-		"-d", strconv.FormatInt(r.Pause.Milliseconds(), 10), "-timeout", limit.String(), "-timeout_error", "-nostdin",
+		"-d", strconv.FormatInt(r.Pause.Milliseconds(), 10), "-timeout", strconv.Itoa(int(limit.Seconds())) + "s", "-timeout_error", "-nostdin",
 		"-trace_err", "-error_file", errorFile,
 	}
 	if r.Users > 0 {
@@ -119,7 +119,7 @@ func (p *Process) Wait() error {
 		return nil
 	}
 	said, _ := os.ReadFile(p.errors) // often absent
-	return fmt.Errorf("sipp %s: %w\n%s\n%s", p.name, err, tail(said, 4000), tail(p.out.Bytes(), 3000))
+	return fmt.Errorf("sipp %s: %w\n%s\n%s", p.name, err, head(said, 2000), tail(p.out.Bytes(), 2500))
 }
 
 // Kill ends the process and waits for it.
@@ -127,6 +127,8 @@ func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	_ = p.Wait()
 }
+
+func head(b []byte, n int) []byte { return b[:min(len(b), n)] }
 
 func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 
