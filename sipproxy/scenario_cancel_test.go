@@ -3,6 +3,7 @@ package sipproxy_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,9 @@ func TestCancelOfAFork(t *testing.T) {
 		call.Expect(180)
 		m := mute.Incoming(t)
 		call.Cancel(func(r *sip.Request) { r.Set("Reason", "SIP;cause=600") })
-		require.Equal(t, "SIP;cause=600", bob.Incoming(t).ExpectCancel().Get("Reason"))
+		cancel := bob.Incoming(t).ExpectCancel()
+		require.Equal(t, "SIP;cause=600", cancel.Get("Reason"))
+		require.Len(t, slices.Collect(cancel.Values("Via")), 1, "§9.1")
 		call.Nothing(2 * time.Second) // mute has said nothing, so it is not cancelled yet
 		m.Ring()
 		call.Expect(180)
@@ -104,7 +107,7 @@ func TestCancelDuringBlock(t *testing.T) {
 func TestCancelCrosses200(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
 		k.Network.SetLink("192.0.2.20", "192.0.2.101", siptest.Link{Delay: 300 * time.Millisecond})
-		k.Network.SetLink("192.0.2.101", "192.0.2.20", siptest.Link{Delay: 300 * time.Millisecond})
+		k.Network.SetLink("192.0.2.101", "192.0.2.20", siptest.Link{Delay: 200 * time.Millisecond})
 		serve(t, k, forks(k, "192.0.2.20"))
 		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
 		bob.Silent()

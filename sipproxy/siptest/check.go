@@ -69,15 +69,34 @@ func (p *Phone) checkRequest(req *sip.Request, from hop) {
 	if req.Has("Route") {
 		bad("a request reached its end with a Route left on it")
 	}
-	single := req.Method == sip.CANCEL || (req.Method == sip.ACK && p.servers[serverKey(&req.Header, sip.INVITE)] != nil)
-	if single && len(branches) != 1 {
-		bad("CANCEL, and ACK of a final that is no 2xx, have one Via")
+	if req.Method == sip.CANCEL || req.Method == sip.ACK {
+		invite := p.servers[serverKey(&req.Header, sip.INVITE)]
+		single := req.Method == sip.CANCEL || invite != nil
+		if single && len(branches) != 1 && (invite == nil || !sameWay(req, invite.req)) {
+			bad("CANCEL, and ACK of a final that is no 2xx, have one Via")
+		}
 	}
 	if req.Method == sip.INVITE {
 		if _, ok := contact(&req.Header); !ok {
 			bad("an INVITE without Contact")
 		}
 	}
+}
+
+// sameWay reports whether the Vias of req are those of the INVITE it is for, all or the topmost: it came through proxies without state (§16.11).
+func sameWay(req, invite *sip.Request) bool {
+	var way []string
+	for v := range invite.Vias() {
+		way = append(way, v.HostPort()+" "+v.Branch())
+	}
+	n := 0
+	for v := range req.Vias() {
+		if n >= len(way) || way[n] != v.HostPort()+" "+v.Branch() {
+			return false
+		}
+		n++
+	}
+	return true
 }
 
 // checkSibling compares ACK and CANCEL with the request they are for (§9.1, §17.1.1.3).
