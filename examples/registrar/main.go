@@ -1,0 +1,65 @@
+// Command registrar is a SIP server for an office or a small provider: phones register, call each other, the telephone network and foreign
+// domains, and are found again after a restart. It does what Kamailio's default configuration does; routes.go reads like it.
+//
+//	registrar -listen udp:192.0.2.10:5060 -listen tcp:192.0.2.10:5060 -domain example.com -users users.htdigest -gateway 192.0.2.20:5060
+//
+// SIGHUP reads users, numbers and certificates again. SIGTERM and SIGINT drain: requests in progress finish, new calls get 503.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	err := run(os.Args[1:], os.Stdout)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "registrar:", err)
+	os.Exit(1)
+}
+
+func run(args []string, out io.Writer) error {
+	c, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if err := errors.Join(err, c.validate()); err != nil {
+		return err
+	}
+	if c.checkOnly {
+		fmt.Fprintln(out, "no mistake found")
+		return nil
+	}
+	p, err := c.build(out)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+	go p.announce(ctx, out)
+	go p.reloadOnHangup(ctx)
+	return errors.Join(p.server.Run(ctx), p.Close())
+}
+
+// announce names the sockets once they are open (port 0 was chosen by the system) and tells the service manager.
+func (p *proxy) announce(ctx context.Context, out io.Writer) {
+	select {
+	case <-p.server.Ready():
+	case <-ctx.Done():
+		return
+	}
+	for _, a := range p.server.Addrs() {
+		fmt.Fprintln(out, "listening on", a)
+	}
+	p.tell("READY=1")
+	<-ctx.Done()
+	p.tell("STOPPING=1")
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sipkit/sipkit/dialog"
+	"github.com/sipkit/sipkit/recordroute"
+	"github.com/sipkit/sipkit/registrar"
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/sipproxy"
+	"github.com/sipkit/sipkit/sipproxy/auth"
+	"github.com/sipkit/sipkit/sipproxy/middleware"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// A proxy is the parts that the command line asked for. routes.go puts them together.
+type proxy struct {
+	c      *config
+	log    *slog.Logger
+	server *sipproxy.Server
+
+	flood       *middleware.RateLimit
+	calls       *dialog.Tracker
+	router      recordroute.Router
+	registering *auth.Digest
+	calling     *auth.Digest
+	own         auth.Own
+	registrar   *registrar.Registrar
+	store       registrar.Store
+
+	users     *users // nil: no authentication
+	trusted   *middleware.Prefixes
+	numbers   atomic.Pointer[numbers]
+	gateway   sip.URI
+	voicemail sip.URI
+	certs     *transport.Certificates
+}
+
+// build makes the proxy and opens what it needs, but no socket. The config has been validated.
+func (c *config) build(out io.Writer) (p *proxy, err error) {
+	p = &proxy{c: c, log: slog.New(slog.NewTextHandler(out, nil))}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	if err := p.readFiles(); err != nil {
+		return p, err
+	}
+	if p.store, err = c.openStore(p.log); err != nil {
+		return p, err
+	}
+	p.assemble()
+	return p, p.serve(out)
+}
+
+// readFiles reads what is in files and addresses.
+func (p *proxy) readFiles() (err error) {
+	c := p.c
+	if c.gateway != "" {
+		p.gateway, err = peer(c.gateway)
+	}
+	if err == nil && c.voicemail != "" {
+		p.voicemail, err = mailServer(c.voicemail)
+	}
+	numbers := noNumbers(p.gateway)
+	if err == nil && c.numbers != "" {
+		numbers, err = readNumbers(c.numbers, c.domain(), p.gateway)
+	}
+	p.numbers.Store(numbers)
+	if err == nil && c.users != "" {
+		p.users, err = openUsers(c.users)
+	}
+	if err == nil && c.cert != "" {
+		p.certs = &transport.Certificates{CertFile: c.cert, KeyFile: c.key}
+		err = p.certs.Reload()
+	}
+	return err
+}
+
+// assemble fills in the parts of the chain.
+func (p *proxy) assemble() {
+	c := p.c
+	p.trusted = middleware.NewPrefixes(c.trusted...)
+	p.flood = &middleware.RateLimit{Exempt: slices.Concat(loopback(), p.gateways(), c.trusted)}
+	p.calls = &dialog.Tracker{OnEvent: account(p.log), Hangup: true}
+	p.router = recordroute.Router{Local: sipproxy.HandlerFunc(p.here), Foreign: recordroute.Strip}
+	p.registrar = &registrar.Registrar{Store: p.store, Domains: []string{c.domain()}, GRUU: true}
+	if len(c.domains) > 0 {
+		p.registrar.Domains = c.domains
+	}
+	p.registering, p.calling = &auth.Digest{}, &auth.Digest{Proxy: true}
+	p.registering.Exempt = func(r *sipproxy.Request) bool { return r.Method != sip.REGISTER || p.users == nil || !p.asksForPassword(r) }
+	p.calling.Exempt = func(r *sipproxy.Request) bool { return r.Method == sip.REGISTER || p.users == nil || !p.asksForPassword(r) }
+	for _, d := range []*auth.Digest{p.registering, p.calling} {
+		d.RealmOf, d.Trusted = p.realm, c.trusted
+		if p.users != nil {
+			d.Source = p.users
+		}
+	}
+	p.own = auth.Own{Digest: p.calling}
+}
+
+// serve makes the server.
+func (p *proxy) serve(out io.Writer) error {
+	c := p.c
+	s := &sipproxy.Server{
+		Listen: c.listens(),
+		Names:  c.domains,
+		Drain:  c.drain,
+		Runner: runners[c.runner],
+		Busy:   p.calls.Busy,
+		Logger: p.log,
+	}
+	p.server = s
+	if p.certs != nil {
+		s.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: p.certs.GetCertificate, GetClientCertificate: p.certs.GetClientCertificate}
+	}
+	var err error
+	if c.keys() != "" {
+		s.Keys, err = readKeys(c.keys())
+	}
+	s.Handler = p.handler()
+	if c.verbose {
+		s.Handler = middleware.Log{}.Middleware(s.Handler)
+	}
+	c.tap(out, s)
+	if c.users == "" && !c.onLoopback() {
+		p.log.Warn("nobody is asked for a password: whoever reaches this server can register as anybody; see -users")
+	}
+	return err
+}
+
+// Close frees what build opened.
+func (p *proxy) Close() error {
+	if p.store == nil {
+		return nil
+	}
+	return p.store.Close()
+}
+
+// mailServer reads -voicemail.
+func mailServer(s string) (sip.URI, error) {
+	if strings.HasPrefix(s, "sip:") || strings.HasPrefix(s, "sips:") {
+		return sip.ParseURI(s)
+	}
+	return peer(s)
+}
+
+// gateways are the gateways that are addresses: all calls of the telephone network come from there.
+func (p *proxy) gateways() (list []netip.Prefix) {
+	rules := p.numbers.Load().rules
+	for i := range rules {
+		if a, ok := rules[i].gateway.IP(); ok {
+			list = append(list, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return list
+}
+
+func loopback() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+}
+
+// onLoopback: nobody but this machine reaches the server.
+func (c *config) onLoopback() bool {
+	for _, spec := range c.listen {
+		a, _, err := transport.ParseListen(spec)
+		if err != nil || !a.AddrPort.Addr().IsLoopback() {
+			return false
+		}
+	}
+	return len(c.listen) > 0
+}
+
+const ringBeforeVoicemail = 30 * time.Second

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+
+	"github.com/sipkit/sipkit/registrar"
+	"github.com/sipkit/sipkit/registrar/redisstore"
+)
+
+func (c *config) openStore(log *slog.Logger) (registrar.Store, error) {
+	switch {
+	case c.store == "memory":
+		return &registrar.Memory{}, nil
+	case redisURL(c.store):
+		cfg, err := redisstore.ParseURL(c.store)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Logger = log
+		return redisstore.New(cfg)
+	}
+	return registrar.OpenJournal(c.data, registrar.JournalConfig{Logger: log})
+}
+
+func redisURL(s string) bool {
+	return strings.HasPrefix(s, "redis://") || strings.HasPrefix(s, "rediss://")
+}

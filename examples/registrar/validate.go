@@ -1,0 +1,125 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/sipkit/sipkit/registrar/redisstore"
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/sipproxy"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// validate reports every mistake in flags and files at once, and changes nothing but defaults. The server may be running meanwhile.
+func (c *config) validate() error {
+	if c.ring == 0 && c.voicemail != "" {
+		c.ring = ringBeforeVoicemail
+	}
+	return errors.Join(
+		c.validateServer(),
+		c.validateStore(),
+		c.validateCalls(),
+		c.validateMedia(),
+		oneOf("-redirects", c.redirects, "follow", "refuse", "pass"),
+		oneOf("-runner", c.runner, "", "coroutine", "goroutine"),
+	)
+}
+
+func (c *config) validateServer() error {
+	s := &sipproxy.Server{Listen: c.listens(), Names: c.domains, Handler: sipproxy.Chain{}.ThenFunc(nil), TLS: &tls.Config{}}
+	errs := []error{s.Check()}
+	secure := false
+	for _, spec := range c.listens() {
+		a, _, err := transport.ParseListen(spec)
+		secure = secure || err == nil && a.Proto.Secure()
+	}
+	switch {
+	case (c.cert == "") != (c.key == ""):
+		errs = append(errs, errors.New("-cert and -key belong together"))
+	case c.cert != "":
+		_, err := tls.LoadX509KeyPair(c.cert, c.key)
+		errs = append(errs, prefixed("-cert", err))
+	}
+	switch {
+	case secure && c.cert == "":
+		errs = append(errs, errors.New("-listen tls: needs -cert and -key"))
+	case !secure && c.cert != "":
+		errs = append(errs, errors.New("-cert: no -listen tls: address uses it"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *config) validateStore() error {
+	var errs []error
+	switch {
+	case redisURL(c.store):
+		_, err := redisstore.ParseURL(c.store)
+		errs = append(errs, prefixed("-store", err))
+	case c.store == "journal":
+		if c.data == "" {
+			errs = append(errs, errors.New("-data names no directory"))
+		}
+	case c.store != "memory":
+		errs = append(errs, fmt.Errorf("-store %q is none of memory, journal, redis://...", c.store))
+	}
+	if s, err := os.Stat(c.data); c.store != "memory" && err == nil && !s.IsDir() {
+		errs = append(errs, fmt.Errorf("-data %s is not a directory", c.data))
+	}
+	if file := c.keys(); file != "" && exists(file) {
+		_, err := readKeys(file)
+		errs = append(errs, prefixed("-key-file", err))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *config) validateCalls() error {
+	var errs []error
+	var gateway sip.URI
+	if c.gateway != "" {
+		var err error
+		gateway, err = peer(c.gateway)
+		errs = append(errs, prefixed("-gateway", err))
+	}
+	if c.voicemail != "" {
+		_, err := mailServer(c.voicemail)
+		errs = append(errs, prefixed("-voicemail", err))
+	}
+	if c.numbers != "" {
+		_, err := readNumbers(c.numbers, c.domain(), gateway)
+		errs = append(errs, prefixed("-numbers", err))
+	}
+	if c.users != "" {
+		_, err := openUsers(c.users)
+		errs = append(errs, prefixed("-users", err))
+	}
+	if c.ring < 0 {
+		errs = append(errs, fmt.Errorf("-ring %s is negative", c.ring))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *config) validateMedia() error {
+	return oneOf("-media", c.media, "always", "nat", "never")
+}
+
+func oneOf(flag, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("%s %q is none of %q", flag, value, allowed)
+}
+
+func prefixed(flag string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", flag, err)
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
