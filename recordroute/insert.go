@@ -12,11 +12,19 @@ import (
 // than it came, so that either neighbour sees an address it can reach (RFC 5658).
 func (rt Router) insert(b *sipproxy.Branch) {
 	in, out := b.Of.Flow, b.Flow
-	tail := rt.tail(b)
-	if !same(in, out) {
-		b.Request.Prepend("Record-Route", rt.value(b, in, tail))
+	inUser, outUser := rt.user(b, true), rt.user(b, false)
+	tail, params := rt.tail(b)
+	if !same(in, out) || inUser != "" || outUser != "" {
+		b.Request.Prepend("Record-Route", rt.value(b, in, inUser, tail, params))
 	}
-	b.Request.Prepend("Record-Route", rt.value(b, out, tail))
+	b.Request.Prepend("Record-Route", rt.value(b, out, outUser, tail, params))
+}
+
+func (rt Router) user(b *sipproxy.Branch, in bool) string {
+	if rt.User == nil {
+		return ""
+	}
+	return rt.User(b, in)
 }
 
 func same(a, b transport.Flow) bool {
@@ -28,24 +36,22 @@ func same(a, b transport.Flow) bool {
 	return ah == bh && ap == bp
 }
 
-// tail is what both values of a double Record-Route share: parameters and their signature.
-func (rt Router) tail(b *sipproxy.Branch) string {
+// tail is what both values of a double Record-Route share, and the part of it that Router.Params wrote.
+func (rt Router) tail(b *sipproxy.Branch) (tail, params string) {
 	t := ";lr"
 	if rt.LrOn {
 		t = ";lr=on"
 	}
-	ftag := b.Of.FromTag()
-	if rt.FromTag && ftag != "" {
+	if ftag := b.Of.FromTag(); rt.FromTag && ftag != "" {
 		t += ";ftag=" + ftag
 	}
-	params := ""
 	if rt.Params != nil {
 		params = string(rt.Params(b))
 	}
-	return t + params + ";s=" + b.Of.Server().Sign(purpose, b.Of.CallID(), ftag, params)
+	return t + params, params
 }
 
-func (rt Router) value(b *sipproxy.Branch, f transport.Flow, tail string) string {
+func (rt Router) value(b *sipproxy.Branch, f transport.Flow, user, tail, params string) string {
 	scheme, param := "sip:", ""
 	switch {
 	case b.Request.URI.IsSIPS() && f.Proto().Secure():
@@ -57,7 +63,11 @@ func (rt Router) value(b *sipproxy.Branch, f transport.Flow, tail string) string
 	if port != 0 {
 		host += ":" + strconv.Itoa(int(port))
 	}
-	return "<" + scheme + host + param + tail + ">"
+	sig := b.Of.Server().Sign(purpose, b.Of.CallID(), b.Of.FromTag(), params, user)
+	if user != "" {
+		scheme += user + "@"
+	}
+	return "<" + scheme + host + param + tail + ";s=" + sig + ">"
 }
 
 // purpose keeps these signatures apart from others of the same keys.
@@ -80,7 +90,7 @@ func vouched(r *sipproxy.Request) trust {
 		if !ok {
 			return unsigned
 		}
-		if !genuine(r, own.URI.Params, sig) {
+		if !genuine(r, own.URI, sig) {
 			return forged
 		}
 		t = signed
@@ -88,11 +98,11 @@ func vouched(r *sipproxy.Request) trust {
 	return t
 }
 
-func genuine(r *sipproxy.Request, p sip.Params, sig string) bool {
+func genuine(r *sipproxy.Request, own sip.URI, sig string) bool {
 	s := r.Server()
-	params := string(private(p))
-	return s.Verify(sig, purpose, r.CallID(), r.FromTag(), params) ||
-		s.Verify(sig, purpose, r.CallID(), r.ToTag(), params)
+	params := string(private(own.Params))
+	return s.Verify(sig, purpose, r.CallID(), r.FromTag(), params, own.User) ||
+		s.Verify(sig, purpose, r.CallID(), r.ToTag(), params, own.User)
 }
 
 // private is the part of the parameters that Router.Params wrote: peers may reorder none of it (§16.6 step 4, §12.1.1).

@@ -5,6 +5,7 @@ import (
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
+	"github.com/sipkit/sipkit/transport"
 )
 
 // A Policy says what becomes of requests that nothing vouches for.
@@ -37,6 +38,13 @@ type Router struct {
 	FromTag bool // write ftag=, the tag of the caller, for peers and scripts that read it
 	// Params, when set, gives further parameters (";nat=yes") for the Record-Route of a branch. They are covered by the signature.
 	Params func(*sipproxy.Branch) sip.Params
+
+	// User, when set, gives the user part of our Record-Route towards the sender of a request (in) or its receiver: a token for the flow to that side
+	// (RFC 5626 §5.3.2; nat.User). Where a side has one, both sides get a Record-Route of their own.
+	User func(b *sipproxy.Branch, in bool) string
+	// Flow, when set, reads it back from the last of our own Routes, the one towards the receiver: the flow to send on, none to go by Route and
+	// Request-URI, or the code that refuses the request (nat.Flow).
+	Flow func(r *sipproxy.Request, own sip.URI) (f transport.Flow, code int)
 }
 
 // Middleware routes requests within dialogs and inserts Record-Route into those that form one, by the defaults of Router.
@@ -64,8 +72,12 @@ func (rt Router) Middleware(next sipproxy.Handler) sipproxy.Handler {
 		if rt.records(r.Method) {
 			r.OnSend(insert)
 		}
-		if len(r.Routes) > 0 {
-			return r.Forward(ctx)
+		f, code := rt.flow(r)
+		switch {
+		case code != 0:
+			return r.Reply(code)
+		case len(r.Routes) > 0 || !f.IsZero():
+			return r.Forward(ctx, sipproxy.Target{Flow: f})
 		}
 		return next.ServeSIP(ctx, r)
 	})
@@ -98,7 +110,20 @@ func (rt Router) withinDialog(ctx context.Context, r *sipproxy.Request) *sip.Res
 	case trust == forged || trust == unsigned && rt.Unsigned != Follow:
 		return r.Reply(403)
 	}
-	return r.Forward(ctx)
+	f, code := rt.flow(r)
+	if code != 0 {
+		return r.Reply(code)
+	}
+	return r.Forward(ctx, sipproxy.Target{Flow: f})
+}
+
+// flow is what the last of our own Routes says of the way on.
+func (rt Router) flow(r *sipproxy.Request) (f transport.Flow, code int) {
+	own := r.OwnRoutes()
+	if rt.Flow == nil || len(own) == 0 {
+		return f, 0
+	}
+	return rt.Flow(r, own[len(own)-1].URI)
 }
 
 func (rt Router) local(ctx context.Context, r *sipproxy.Request) *sip.Response {

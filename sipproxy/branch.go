@@ -23,6 +23,7 @@ type branch struct {
 	client  *transaction.Client
 	refused *sip.Response // stateless: why it was not sent
 
+	barred      int  // the code of Refuse
 	provisional bool // a 1xx was received
 	ended       bool // it counts as finished, whatever may still arrive
 	forked      bool // Fork was called for it
@@ -45,6 +46,22 @@ func (b *Branch) Fork(t ...Target) {
 			b.forked = true
 		}
 	}
+}
+
+// Refuse keeps the branch from being sent. From OnBranch it ends the branch with a response of that code; from OnSend it rules
+// out the address at hand, and the branch ends with the code when no other is left. Elsewhere it does nothing.
+func (b *Branch) Refuse(code int) { b.barred = code }
+
+// bar carries out Refuse. Called on the task, without r.mu.
+func (b *Branch) bar() {
+	code := b.barred
+	b.barred = 0
+	if b.step == stepSend && b.Try+1 < len(b.addrs) {
+		b.Try++
+		b.step = stepDress
+		return
+	}
+	b.step = b.conclude(b.Of.made(code, errBarred))
 }
 
 // end takes the branch out of its fork's count. Called with r.mu held.

@@ -11,6 +11,7 @@ import (
 var (
 	errScheme   = errors.New("sipproxy: unsupported URI scheme")
 	errSecurity = errors.New("sipproxy: sips over a hop that is not secure")
+	errBarred   = errors.New("sipproxy: refused by a hook")
 	errFlow     = errors.New("sipproxy: flow gone")
 )
 

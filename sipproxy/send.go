@@ -40,6 +40,9 @@ func (b *Branch) try() {
 				f(b)
 			}
 		}
+		if b.barred != 0 {
+			b.bar()
+		}
 	}
 }
 

@@ -42,6 +42,9 @@ type Server struct {
 	// LargeUDP sends requests over 1300 bytes by UDP all the same. By default they go by TCP first, where this server
 	// listens on TCP (§18.1.1).
 	LargeUDP bool
+	// ForceRport answers clients behind a NAT at the address and port their request came from even when they do not ask for it with rport (RFC 3581):
+	// those whose Via names another address than the source of the packet. Kamailio: force_rport.
+	ForceRport bool
 	// Readers is the number of UDP sockets per listen address; 1. With more, a peer and its answers may meet on different readers.
 	Readers int
 	// Busy, when set, is asked while draining: Run waits, at most Drain, until it returns false too (calls followed by package dialog, for instance).
@@ -195,7 +198,7 @@ func (s *Server) open(ctx context.Context) error {
 		Connections: s.limits.Connections, ConnectionsPerIP: s.limits.ConnectionsPerIP, QueueBytes: s.limits.QueueBytes,
 		// A phone may ring for Timer C without a word, and the end of its call still comes by its connection.
 		Idle:    s.timerC() + 128*s.t1(),
-		Readers: s.Readers, Tap: s.Tap, Logger: s.Logger, NonSIP: s.NonSIP,
+		Readers: s.Readers, Tap: s.Tap, Logger: s.Logger, NonSIP: s.NonSIP, ForceRport: s.ForceRport,
 	}
 	if s.Runner != Goroutines {
 		c.StallAfter = stallAfter

@@ -111,7 +111,9 @@ type Config struct {
 	// NonSIP gets datagrams whose first byte is 0 to 3 (STUN, RFC 7983) and answers on f with SendRaw; data is valid
 	// during the call. It runs on the reader. False, or nil: the datagram is counted as malformed.
 	NonSIP func(data []byte, f Flow) bool
-	Logger *slog.Logger // none
+	// ForceRport answers requests whose sent-by is another address than their source as if they had asked for rport (RFC 3581).
+	ForceRport bool
+	Logger     *slog.Logger // none
 }
 
 func (c Config) withDefaults() Config {

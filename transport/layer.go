@@ -305,7 +305,7 @@ func (t *turn) message(m sip.Message, f Flow, raw []byte, src *sources) bool {
 		l.tap(f, false, raw)
 	}
 	if q, ok := m.(*sip.Request); ok {
-		markSource(q, f.Remote().AddrPort, src)
+		markSource(q, f.Remote().AddrPort, src, l.cfg.ForceRport)
 	}
 	t.enter()
 	l.cfg.Handler.ServeMessage(m, f)

@@ -25,7 +25,8 @@ func (s *sources) text(ip netip.Addr) string {
 
 // markSource writes received (RFC 3261 §18.2.1) and rport (RFC 3581 §4) into the topmost Via. received is there when the
 // sent-by host is not the source address, and always beside rport; one that the client itself wrote never stays.
-func markSource(q *sip.Request, from netip.AddrPort, s *sources) {
+// With force a client whose sent-by is another address than its source is treated as if it had asked for rport: it is behind a NAT.
+func markSource(q *sip.Request, from netip.AddrPort, s *sources, force bool) {
 	v, err := q.Via()
 	if err != nil {
 		return // Valid names the fault
@@ -33,11 +34,14 @@ func markSource(q *sip.Request, from netip.AddrPort, s *sources) {
 	_, rport := v.Params.Get("rport")
 	if !rport {
 		ip, literal := parseIP(v.Host)
-		if literal && ip.WithZone("") == from.Addr().WithZone("") && !v.Params.Has("received") {
+		same := literal && ip.WithZone("") == from.Addr().WithZone("")
+		if same && !v.Params.Has("received") {
 			return
 		}
-		q.SetViaReceived(s.text(from.Addr()), 0)
-		return
+		if same || !force {
+			q.SetViaReceived(s.text(from.Addr()), 0)
+			return
+		}
 	}
 	q.SetViaReceived(s.text(from.Addr()), from.Port())
 }
