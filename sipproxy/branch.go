@@ -31,7 +31,7 @@ type branch struct {
 	timer       transaction.Timer
 	started     transaction.Instant
 	deadline    transaction.Instant
-	kept        []*sip.Response // 2xx as the hooks left them
+	kept        []kept // 2xx as the hooks left them
 }
 
 // Fork adds branches to the fork b belongs to. It is called from OnResponse, before the response counts: to follow the contacts
@@ -293,18 +293,24 @@ func (b *Branch) tryElse(res *sip.Response) bool {
 	return b.fork.add(&t) != nil
 }
 
-// keep remembers a 2xx to an INVITE as the hooks left it, for its copies.
-func (b *Branch) keep(res *sip.Response) {
+// kept is a 2xx to an INVITE as the hooks left it, by the To tag it came with.
+type kept struct {
+	tag string
+	res *sip.Response
+}
+
+// keep remembers a 2xx to an INVITE for its copies.
+func (b *Branch) keep(tag string, res *sip.Response) {
 	if b.Of.Method == sip.INVITE && res.IsSuccess() {
-		b.kept = append(b.kept, res.Clone())
+		b.kept = append(b.kept, kept{tag, res.Clone()})
 	}
 }
 
 // keptCopy returns what was made of an earlier copy of a 2xx.
 func (b *Branch) keptCopy(res *sip.Response) *sip.Response {
-	for _, k := range b.kept {
-		if res.IsSuccess() && k.ToTag() == res.ToTag() {
-			return k.Clone()
+	for i := range b.kept {
+		if res.IsSuccess() && b.kept[i].tag == res.ToTag() {
+			return b.kept[i].res.Clone()
 		}
 	}
 	return nil

@@ -55,12 +55,17 @@ func (r *Request) runHookSafely() {
 func (r *Request) runHook() {
 	d := r.queue[0]
 	r.queue = r.queue[1:]
+	if kept := d.b.keptCopy(d.res); kept != nil { // the first one was still with the hooks when this copy came
+		r.relaySuccess(kept)
+		return
+	}
+	tag := d.res.ToTag()
 	hooks := r.onResponse
 	r.mu.Unlock()
 	for i := len(hooks) - 1; i >= 0; i-- {
 		hooks[i](d.b, d.res)
 	}
 	r.mu.Lock()
-	d.b.keep(d.res)
+	d.b.keep(tag, d.res)
 	d.b.process(d.res)
 }

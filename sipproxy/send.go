@@ -10,6 +10,9 @@ import (
 // largeUDP is the size beyond which a request may not leave by UDP (§18.1.1).
 const largeUDP = 1300
 
+// viaRoom is how much our Via adds at most, names of unusual length aside.
+const viaRoom = 512
+
 // A step is what a branch on its way out needs next.
 type step uint8
 
@@ -237,7 +240,7 @@ func (b *Branch) dress() step {
 		return b.nextAddress(err)
 	}
 	b.Request = b.base
-	if b.Try+1 < len(b.addrs) || flow.Proto() == transport.UDP && !b.large && b.base.Len() > largeUDP/2 {
+	if b.Try+1 < len(b.addrs) || flow.Proto() == transport.UDP && !b.large && (len(r.onSend) > 0 || b.base.Len() > largeUDP-viaRoom) {
 		b.Request = b.base.Clone()
 	}
 	b.Flow, b.Local, b.Remote = flow, flow.Local(), flow.Remote()
