@@ -133,7 +133,7 @@ func (x *mmsgIO) read() (int, error) {
 
 func (x *mmsgIO) recvmmsg(fd uintptr) bool {
 	for {
-		n, _, e := syscall.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&x.in.hdrs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&x.in.hdrs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 		switch e {
 		case 0:
 			x.n = int(n)
@@ -255,7 +255,7 @@ func retries(e syscall.Errno) int {
 // sendmmsg never waits: a full socket buffer drops.
 func (x *mmsgIO) sendmmsg(fd uintptr) bool {
 	for {
-		n, _, e := syscall.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&x.out.hdrs[0])), uintptr(x.outN), unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&x.out.hdrs[0])), uintptr(x.outN), unix.MSG_DONTWAIT, 0, 0)
 		if e == unix.EINTR {
 			continue
 		}
@@ -387,7 +387,7 @@ func (x *mmsgIO) drops() uint64 {
 	size := uint32(unsafe.Sizeof(info))
 	var e syscall.Errno
 	err := x.rc.Control(func(fd uintptr) {
-		_, _, e = syscall.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+		_, _, e = syscall.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
 			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	})
 	if err != nil || e != 0 || size <= memInfoDrops*4 {
