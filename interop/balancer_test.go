@@ -3,6 +3,7 @@ package interop
 import (
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -193,4 +194,31 @@ func silent(t *testing.T, addr string) {
 	l, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
+}
+
+// SIGTERM lets calls that are being set up finish and refuses new ones.
+func TestDrain(t *testing.T) {
+	each(t, func(t *testing.T, tcp bool, runner string) {
+		f := newFarm(t, tcp, runner, "-mode", "stateful", "-drain", "10s")
+		callee := f.callee(0, "uas_refuse_late", 1)
+		p, err := sipp.Start(t.Context(), with(callee, "@CODE@", "486"))
+		require.NoError(t, err)
+		t.Cleanup(p.Kill)
+		require.NoError(t, sipp.Listening(t.Context(), callee.Local, tcp))
+		early := with(f.caller("uac_refused"), "@CODE@", "486", "@CONTACT@", "486")
+		early.Calls = 1
+		call, err := sipp.Start(t.Context(), early)
+		require.NoError(t, err)
+		t.Cleanup(call.Kill)
+		f.proxy.await("SIP/2.0 180")
+		require.NoError(t, f.proxy.cmd.Process.Signal(syscall.SIGTERM))
+		time.Sleep(100 * time.Millisecond)
+		late := with(f.caller("uac_refused"), "@CODE@", "503", "@CONTACT@", "Retry-After")
+		late.Calls = 1
+		require.NoError(t, sipp.Call(t.Context(), late))
+		require.NoError(t, call.Wait())
+		require.NoError(t, p.Wait())
+		require.NoError(t, f.proxy.cmd.Wait(), "a drained program ends well")
+		checkTrace(t, f.proxy)
+	})
 }
