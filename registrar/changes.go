@@ -8,13 +8,11 @@ import "time"
 func Changes(aor AOR, old, next []Binding, now time.Time) []Event {
 	var events []Event
 	for i := range old {
-		switch j := -1; {
+		switch {
 		case !old[i].Expires.After(now):
 			events = append(events, Event{Expired, aor, old[i]})
-		default:
-			if j = find(next, &old[i]); j < 0 {
-				events = append(events, Event{Removed, aor, old[i]})
-			}
+		case find(next, &old[i]) < 0:
+			events = append(events, Event{Removed, aor, old[i]})
 		}
 	}
 	for i := range next {

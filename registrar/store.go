@@ -78,6 +78,7 @@ type Event struct {
 	Binding Binding
 }
 
+// An EventKind says what became of a binding.
 type EventKind uint8
 
 const (

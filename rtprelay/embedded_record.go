@@ -263,7 +263,7 @@ func (e *Embedded) each(r Ref, do func(*relaySession) error) error {
 	if c == nil {
 		return ErrNoSession
 	}
-	err := error(ErrNoSession)
+	err := ErrNoSession
 	for _, s := range append([]*relaySession(nil), c.sessions...) {
 		if r.FromTag != "" && s.fromTag != r.FromTag {
 			continue

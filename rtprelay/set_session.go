@@ -177,7 +177,7 @@ func (s *Set) at(ctx context.Context, r *Ref, f func(Engine) error) (*member, er
 	if m := s.bound(r); m != nil {
 		return m, m.do(ctx, f)
 	}
-	err := error(ErrNoSession)
+	err := ErrNoSession
 	for _, m := range s.ranked(r.CallID) {
 		this := m.do(ctx, f)
 		if this == nil {

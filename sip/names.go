@@ -107,7 +107,7 @@ var fieldNames = [idCount]string{
 }
 
 var fieldCompact = [26]fieldID{
-	'a' - 'a': idAcceptContact, 'b' - 'a': idReferredBy, 'c' - 'a': idContentType, 'd' - 'a': idRequestDisposition,
+	0: idAcceptContact, 'b' - 'a': idReferredBy, 'c' - 'a': idContentType, 'd' - 'a': idRequestDisposition,
 	'e' - 'a': idContentEncoding, 'f' - 'a': idFrom, 'i' - 'a': idCallID, 'j' - 'a': idRejectContact,
 	'k' - 'a': idSupported, 'l' - 'a': idContentLength, 'm' - 'a': idContact, 'n' - 'a': idIdentityInfo,
 	'o' - 'a': idEvent, 'r' - 'a': idReferTo, 's' - 'a': idSubject, 't' - 'a': idTo, 'u' - 'a': idAllowEvents,

@@ -216,7 +216,7 @@ func (c *conn) reapUnused() {
 			return
 		}
 		c.mu.Unlock()
-		c.close()
+		_ = c.close() // nobody waits for it
 	})
 }
 

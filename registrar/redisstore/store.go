@@ -89,7 +89,7 @@ func (s *Store) Stats() Stats {
 // Close ends every Watch and what is under way with registrar.ErrClosed.
 func (s *Store) Close() error {
 	if s.ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // closed already
 	}
 	s.cancel()
 	err := s.client.Close()

@@ -150,7 +150,6 @@ type dialer struct {
 	seen    netip.AddrPort // as the peer sees it
 	dst     netip.AddrPort
 	realm   *realm // of dst
-	timer   *time.Timer
 }
 
 func (d *dialer) fail(err error) error {
