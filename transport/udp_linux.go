@@ -255,15 +255,26 @@ func retries(e syscall.Errno) int {
 // sendmmsg never waits: a full socket buffer drops.
 func (x *mmsgIO) sendmmsg(fd uintptr) bool {
 	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&x.out.hdrs[0])), uintptr(x.outN), unix.MSG_DONTWAIT, 0, 0)
+		n, e := x.transmit(fd)
 		if e == unix.EINTR {
 			continue
 		}
 		if x.outErr = e; e == 0 {
-			x.outN = int(n)
+			x.outN = n
 		}
 		return true
 	}
+}
+
+// transmit is one system call: the plainest one for the lone datagram that most batches are.
+func (x *mmsgIO) transmit(fd uintptr) (int, syscall.Errno) {
+	if h := &x.out.hdrs[0].Hdr; x.outN == 1 && h.Control == nil {
+		_, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(x.out.iovs[0].Base)), uintptr(x.out.iovs[0].Len),
+			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(h.Name)), uintptr(h.Namelen))
+		return 1, e
+	}
+	n, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&x.out.hdrs[0])), uintptr(x.outN), unix.MSG_DONTWAIT, 0, 0)
+	return int(n), e
 }
 
 func (x *mmsgIO) fill(i int, s *slot) {
