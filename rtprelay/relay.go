@@ -134,6 +134,8 @@ func (rl *Relay) Media(ctx context.Context, callID, callerTag, calleeTag string)
 	return st.Packets, st.Bytes, st.Lost, st.Jitter, err == nil
 }
 
+func (rl *Relay) code() int { return cmp.Or(rl.Code, defaultRelayCode) }
+
 // budget is a context for one wait for the engine. It holds nothing of the request, which engines must not touch; it ends with ctx when that is given.
 func (rl *Relay) budget(ctx context.Context) (context.Context, context.CancelFunc) {
 	c, cancel := context.WithTimeout(context.Background(), cmp.Or(rl.Wait, defaultRelayWait))

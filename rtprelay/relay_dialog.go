@@ -45,7 +45,7 @@ func (rl *Relay) within(ctx context.Context, r *sipproxy.Request, next sipproxy.
 	}
 	r.OnBranch(q.again)
 	r.OnResponse(q.response)
-	res := next.ServeSIP(ctx, r)
+	res := q.verdict(next.ServeSIP(ctx, r))
 	if !res.IsSuccess() && r.Method != sip.PRACK {
 		q.settle(q.leg, nobody, "") // an offer that was refused waits for nothing (RFC 3264 §4)
 	}

@@ -1,7 +1,6 @@
 package rtprelay
 
 import (
-	"cmp"
 	"context"
 	"net/netip"
 
@@ -19,6 +18,7 @@ type relayRequest struct {
 	leg      *relayLeg // of the dialog; nil outside
 	adopt    bool      // leg is from a Route parameter, and not yet in the table
 	by       callSide  // who sent the request
+	refused  bool      // a branch was, for lack of an engine
 	branches []relayBranch
 }
 
@@ -49,7 +49,15 @@ func (rl *Relay) invite(ctx context.Context, r *sipproxy.Request, next sipproxy.
 	r.OnBranch(q.first)
 	r.OnResponse(q.response)
 	defer q.tidy()
-	return next.ServeSIP(ctx, r)
+	return q.verdict(next.ServeSIP(ctx, r))
+}
+
+// verdict lets the code of a refused branch go upstream as our own, a 503 too.
+func (q *relayRequest) verdict(res *sip.Response) *sip.Response {
+	if q.refused && res.Is(q.rl.code()) && res.Cause != nil && res.Cause != sip.ErrLocal {
+		return q.r.Reply(res.Code)
+	}
+	return res
 }
 
 // first is OnBranch of an INVITE outside a dialog: a leg for each branch.
@@ -126,7 +134,8 @@ func (q *relayRequest) refuse(b *sipproxy.Branch) {
 		return
 	}
 	q.rl.count.refused.Add(1)
-	b.Refuse(cmp.Or(q.rl.Code, defaultRelayCode), nil)
+	b.Refuse(q.rl.code())
+	q.refused = true
 }
 
 func (q *relayRequest) of(b *sipproxy.Branch) *relayBranch {
