@@ -2,6 +2,7 @@ package sipproxy
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sipkit/sipkit/sip"
@@ -48,19 +49,37 @@ func (s *Server) refuse(m sip.Message, f transport.Flow, fault *sip.Fault) {
 	if !ok || req.Method == sip.ACK {
 		return
 	}
-	if _, err := req.Via(); err != nil {
+	via, err := usableVia(req)
+	if err != nil {
 		return // nobody would know the answer
 	}
 	res := sip.NewResponse(req, fault.Code, fault.Reason, s.tag(req))
 	for _, tag := range fault.Unsupported {
 		res.Add("Unsupported", tag)
 	}
-	s.reply(req, f, res)
+	s.replyTo(via, f, res)
+}
+
+// usableVia is the topmost Via as far as an answer needs it: parameters that cannot be read (RFC 4475 §3.1.2.1) are left out.
+func usableVia(req *sip.Request) (sip.Via, error) {
+	via, err := req.Via()
+	if err == nil {
+		return via, nil
+	}
+	sentBy := req.Get("Via")
+	if i := strings.IndexAny(sentBy, ";,"); i >= 0 {
+		sentBy = sentBy[:i]
+	}
+	return sip.ParseVia(sentBy)
 }
 
 // reply sends a response past any transaction (§8.2.7).
 func (s *Server) reply(req *sip.Request, f transport.Flow, res *sip.Response) {
 	via, _ := req.Via()
+	s.replyTo(via, f, res)
+}
+
+func (s *Server) replyTo(via sip.Via, f transport.Flow, res *sip.Response) {
 	if err := s.trs.ReplyFlow(f, via).Send(res, nil); err != nil {
 		s.count.unsent.Add(1)
 	}
