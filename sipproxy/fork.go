@@ -114,6 +114,7 @@ func (f *fork) add(t *Target) *Branch {
 	}
 	if f.r.branches >= f.r.srv.limits.Branches {
 		f.full = true
+		f.r.srv.count.overBranches.Add(1)
 		return nil
 	}
 	b := new(Branch) // not a literal: that would pass over the stack of a handler that waits

@@ -95,6 +95,10 @@ func (s *Server) serveRequest(m *sip.Request, f transport.Flow) {
 		s.serveCancel(m, f, tx)
 		return
 	}
+	if m.Method == sip.ACK && tx == nil && s.acknowledged(m) {
+		s.count.acks.Add(1)
+		return
+	}
 	r := &Request{Request: m, Source: f.Remote(), Local: f.Local(), Flow: f}
 	r.srv = s
 	if err := r.preroute(); err != nil {
@@ -166,7 +170,7 @@ func (s *Server) overload(r *Request) {
 // serveCancel answers a CANCEL that matches a transaction, and cancels it when it is an INVITE (§9.2, §16.10).
 func (s *Server) serveCancel(m *sip.Request, f transport.Flow, tx *transaction.Server) {
 	own, err := s.txs.NewServer(m, f, discardUser{})
-	if err != nil {
+	if err == transaction.ErrExists {
 		return
 	}
 	tag := ""
@@ -179,7 +183,10 @@ func (s *Server) serveCancel(m *sip.Request, f transport.Flow, tx *transaction.S
 	} else {
 		tag = s.tag(m)
 	}
-	if err := own.Respond(sip.NewResponse(m, 200, "", tag)); err != nil {
+	res := sip.NewResponse(m, 200, "", tag)
+	if own == nil { // the limit on transactions is no reason to let it ring
+		s.reply(m, f, res)
+	} else if err := own.Respond(res); err != nil {
 		s.count.unsent.Add(1)
 	}
 	if r != nil && r.Method == sip.INVITE {

@@ -25,6 +25,9 @@ func (s *Server) IsLocal(u sip.URI) bool {
 			return true
 		}
 	}
+	if s.trs == nil { // before Ready
+		return false
+	}
 	p, _ := transport.ParseProto(u.Transport())
 	if u.IsSIPS() {
 		p = transport.TLS

@@ -3,6 +3,7 @@ package sipproxy_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,9 +56,12 @@ func TestStatelessBranch(t *testing.T) {
 		for _, ip := range []string{"192.0.2.20", "192.0.2.30", "192.0.2.40"} {
 			k.Phone("p"+ip, ip).Raw()
 		}
+		var mu sync.Mutex
 		var got []*sip.Request
 		var ips []string
 		k.Network.Tap(func(p siptest.Packet) {
+			mu.Lock()
+			defer mu.Unlock()
 			if p.From.Addr().String() == "192.0.2.101" && p.To.Port() == 5060 && p.Lost == "" {
 				got, ips = append(got, request(t, string(p.Data))), append(ips, p.To.Addr().String())
 			}
@@ -65,6 +69,8 @@ func TestStatelessBranch(t *testing.T) {
 		send := func(m, via, id string) (string, string) {
 			alice.Send(raw(k, m, "sip:b@example.com", "Via", via, "Call-ID", id))
 			k.Sleep(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
 			require.NotEmpty(t, got)
 			last := got[len(got)-1]
 			require.Equal(t, m, string(last.Method))

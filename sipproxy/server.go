@@ -119,17 +119,27 @@ func (s *Server) Ready() <-chan struct{} {
 
 // Addrs returns the listen addresses with the ports that were bound; nil before Ready.
 func (s *Server) Addrs() []transport.Addr {
+	if !s.isReady() {
+		return nil
+	}
+	return s.trs.Addrs()
+}
+
+func (s *Server) isReady() bool {
 	s.setup()
 	select {
 	case <-s.ready:
-		return s.trs.Addrs()
+		return true
 	default:
-		return nil
+		return false
 	}
 }
 
 // FlowTo finds the flow of a stored binding; false: the connection is gone, or local is another node's.
 func (s *Server) FlowTo(local, remote transport.Addr) (transport.Flow, bool) {
+	if !s.isReady() {
+		return transport.Flow{}, false
+	}
 	return s.trs.FindFlow(local, remote)
 }
 

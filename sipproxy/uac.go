@@ -28,6 +28,9 @@ func (s *Server) request(ctx context.Context, req *sip.Request, to Target) *sip.
 		req.Prepend("Route", "<"+to.Path[i].String()+">")
 	}
 	completeUAC(req)
+	if !s.isReady() {
+		return uacResponse(req, 503, ErrClosed)
+	}
 	addrs, err := s.locateUAC(ctx, req, to)
 	for _, a := range addrs {
 		c := req.Clone()

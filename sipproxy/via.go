@@ -163,6 +163,22 @@ func (s *Server) tag(r *sip.Request) string {
 	if t := r.ToTag(); t != "" {
 		return t
 	}
+	t := s.ownTag(r)
+	return string(t[:])
+}
+
+// acknowledged reports whether an ACK is for a final response that we gave without a transaction: it has the tag that was made of its request.
+func (s *Server) acknowledged(ack *sip.Request) bool {
+	t := ack.ToTag()
+	if len(t) != 16 {
+		return false
+	}
+	own := s.ownTag(ack)
+	return string(own[:]) == t
+}
+
+// ownTag is a function of what an ACK has in common with the INVITE when it is not for a 2xx.
+func (s *Server) ownTag(r *sip.Request) (tag [16]byte) {
 	var h maphash.Hash
 	h.SetSeed(s.seed)
 	h.WriteString(r.CallID())
@@ -177,5 +193,6 @@ func (s *Server) tag(r *sip.Request) string {
 	h.WriteByte(byte(n >> 8))
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], h.Sum64())
-	return hex.EncodeToString(b[:])
+	hex.Encode(tag[:], b[:])
+	return tag
 }
