@@ -11,6 +11,9 @@ type delivery struct {
 // enqueue leaves a response to the request's task, because a hook wants it. Called with r.mu held; it reports whether
 // the task is to be woken, and a task to be started, both after the lock is released.
 func (r *Request) enqueue(b *Branch, res *sip.Response) (wake bool, fresh task) {
+	if r.returned && !r.draining && r.srv.tasks.closing.Load() {
+		return false, nil // it would find no server when it ends
+	}
 	r.queue = append(r.queue, delivery{b, res})
 	switch {
 	case r.waiting:

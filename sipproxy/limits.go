@@ -49,7 +49,7 @@ func (l Limits) check() (errs []error) {
 func (s *Server) insert(r *Request) bool {
 	s.listMu.Lock()
 	defer s.listMu.Unlock()
-	if s.active >= s.limits.Requests {
+	if s.active >= s.limits.Requests || s.tasks.closing.Load() {
 		return false
 	}
 	s.active++

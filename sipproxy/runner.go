@@ -1,6 +1,10 @@
 package sipproxy
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
 
 // A task runs one handler, or the hooks of a request whose handler has returned, and lets it wait. It is all that
 // the engine knows of how handlers run; runner_goroutine.go and runner_coroutine.go are the two kinds.
@@ -23,12 +27,44 @@ type task interface {
 // A job is work for a task, as a converted pointer rather than a closure: it costs no allocation.
 type job interface{ run() }
 
-// newTask makes a task of the kind the server is set to.
+// newTask makes a task of the kind the server is set to. It counts as running until it ends, so it has to be started.
 func (s *Server) newTask() task {
+	s.tasks.n.Add(1)
 	if s.Runner == Goroutines || s.stalls.Load() >= stallsToGoroutines {
 		return &goroutine{s: s, ch: make(chan struct{}, 1)}
 	}
 	return s.coroutines.take()
+}
+
+// taskCount counts tasks that have not ended. It is no WaitGroup because tasks may begin while the server waits for them to end.
+type taskCount struct {
+	n       atomic.Int64
+	closing atomic.Bool
+	none    chan struct{} // told of zero once closing
+}
+
+func (c *taskCount) done() {
+	if c.n.Add(-1) == 0 && c.closing.Load() {
+		select {
+		case c.none <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// wait waits for the tasks to end, but not for long.
+func (c *taskCount) wait(bound time.Duration) bool {
+	c.closing.Store(true)
+	late := time.NewTimer(bound)
+	defer late.Stop()
+	for c.n.Load() > 0 {
+		select {
+		case <-c.none:
+		case <-late.C:
+			return false
+		}
+	}
+	return true
 }
 
 // stallsToGoroutines is how many times a handler may hold up a reader before all handlers run on goroutines of their own.

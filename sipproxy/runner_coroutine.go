@@ -94,7 +94,6 @@ func (c *coroutine) body(yield func(struct{}) bool) {
 func (c *coroutine) start(work job) {
 	c.work, c.ended, c.awake = work, false, false
 	c.running = true
-	c.pool.s.handlers.Add(1)
 	c.drive()
 }
 
@@ -115,7 +114,7 @@ func (c *coroutine) drive() {
 	dead := true // runtime.Goexit in the handler unwinds this goroutine too
 	defer func() {
 		if dead {
-			c.pool.s.handlers.Done()
+			c.pool.s.tasks.done()
 		}
 	}()
 	for {
@@ -128,7 +127,7 @@ func (c *coroutine) drive() {
 		}
 		if c.ended {
 			dead = false
-			c.pool.s.handlers.Done()
+			c.pool.s.tasks.done()
 			c.pool.give(c)
 			return
 		}

@@ -8,9 +8,8 @@ type goroutine struct {
 }
 
 func (g *goroutine) start(work job) {
-	g.s.handlers.Add(1)
 	go func() {
-		defer g.s.handlers.Done()
+		defer g.s.tasks.done()
 		if g.s.strict != nil {
 			g.gid = goroutineID()
 		}

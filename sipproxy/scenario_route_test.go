@@ -85,8 +85,8 @@ func TestPath(t *testing.T) {
 			})
 		})
 		alice, b := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
-		tx := alice.Request(t, sip.MESSAGE, "sip:bob@example.com")
 		b.Raw()
+		tx := alice.Request(t, sip.MESSAGE, "sip:bob@example.com")
 		got := request(t, b.Receive())
 		require.Equal(t, "sip:b@10.0.0.1", got.URI.String(), "a Request-URI has neither headers nor method (§19.1.1)")
 		var left []string

@@ -88,7 +88,7 @@ type state struct {
 	trs        *transport.Layer
 	txs        *transaction.Layer
 	coroutines coroutines
-	handlers   sync.WaitGroup // tasks that have not ended
+	tasks      taskCount
 	stalls     atomic.Int64
 	strict     wrongGoroutine
 	hasTCP     bool
@@ -201,6 +201,7 @@ func (s *Server) open(ctx context.Context) error {
 		s.keys = [][]byte{k}
 	}
 	s.coroutines.s = s
+	s.tasks.none = make(chan struct{}, 1)
 	s.list.prev, s.list.next = &s.list, &s.list
 	s.strict, _ = s.Net.(wrongGoroutine)
 	c := transport.Config{
@@ -273,36 +274,24 @@ const drainPoll = 250 * time.Millisecond
 
 // close ends what is still in progress and closes the sockets.
 func (s *Server) close() {
+	s.listMu.Lock() // from here on no request is taken
+	s.tasks.closing.Store(true)
+	s.listMu.Unlock()
 	for _, r := range s.inProgress() {
 		r.cancel(ErrClosed, "")
 		r.abort()
 	}
-	if !s.handlersEnd() {
-		s.log().Warn("handlers still run after the server has closed")
-	}
+	ended := s.tasks.wait(closeWait)
 	_ = s.trs.Close()
 	s.txs.Close()
+	if !ended || !s.tasks.wait(closeWait) { // those of ACKs and hooks that began meanwhile
+		s.log().Warn("handlers still run after the server has closed")
+	}
 	s.coroutines.close()
 }
 
 // closeWait is how long handlers have to return once their requests are cancelled and their branches ended.
 const closeWait = 5 * time.Second
-
-func (s *Server) handlersEnd() bool {
-	ended := make(chan struct{})
-	go func() {
-		s.handlers.Wait()
-		close(ended)
-	}()
-	late := time.NewTimer(closeWait)
-	defer late.Stop()
-	select {
-	case <-ended:
-		return true
-	case <-late.C:
-		return false
-	}
-}
 
 // Check reports every mistake in the configuration at once, joined; nil when there is none. Run calls it first.
 func (s *Server) Check() error {
