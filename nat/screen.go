@@ -1,0 +1,117 @@
+package nat
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gaissmai/bart"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/sipproxy"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// A Screen keeps strangers from sending the proxy where they cannot go themselves: to loopback, to its own addresses, to multicast, broadcast and
+// unspecified addresses, and to private networks. Who is in a private network, or on this machine, may name others there. It looks at destinations that messages
+// decide (Contact as the Request-URI of later requests, aliases, foreign Routes), not at those the handler chose by Target.Next, Target.Flow or Target.URI. The zero
+// value works; a Screen must not be copied after use.
+type Screen struct {
+	// Allow are networks that may be named all the same: those of gateways and phones inside.
+	Allow []netip.Prefix
+	// Targets looks at what the handler put into Target.URI, too: contacts from a location service that takes any.
+	Targets bool
+
+	once    sync.Once
+	allow   bart.Lite
+	refused atomic.Uint64
+}
+
+// Refused is the number of destinations that were refused.
+func (s *Screen) Refused() uint64 { return s.refused.Load() }
+
+// Middleware is a sipproxy.Middleware. It ends branches that must not go where they lead with 403, whatever name leads there, and refuses REGISTERs with
+// such a Contact; a private Contact is what phones behind a NAT have.
+func (s *Screen) Middleware(next sipproxy.Handler) sipproxy.Handler {
+	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+		if r.Method == sip.REGISTER && !s.contacts(r) {
+			s.refused.Add(1)
+			return r.Reply(403)
+		}
+		r.OnSend(s.check)
+		return next.ServeSIP(ctx, r)
+	})
+}
+
+func (s *Screen) check(b *sipproxy.Branch) {
+	t := &b.Target
+	if !t.Flow.IsZero() || !t.Next.IsZero() || len(t.Path) > 0 || !t.URI.IsZero() && !s.Targets {
+		return
+	}
+	if !s.Allows(b.Of, b.Remote) {
+		s.refused.Add(1)
+		b.Refuse(403)
+	}
+}
+
+func (s *Screen) contacts(r *sipproxy.Request) bool {
+	for c, err := range r.Contacts() {
+		if err != nil || c.Star {
+			continue // the registrar's to refuse
+		}
+		ip, literal := c.URI.IP()
+		if !literal || Private(ip) {
+			continue
+		}
+		if !s.Allows(r, transport.Addr{Proto: uriProto(c.URI), AddrPort: netip.AddrPortFrom(ip.Unmap(), uriPort(c.URI))}) {
+			return false
+		}
+	}
+	return true
+}
+
+// Allows reports whether the sender of r may have something sent to an address.
+func (s *Screen) Allows(r *sipproxy.Request, to transport.Addr) bool {
+	ip := to.AddrPort.Addr().Unmap().WithZone("")
+	switch {
+	case !ip.IsValid() || to.AddrPort.Port() == 0:
+		return false
+	case ip.IsMulticast() || ip.IsUnspecified() || thisNetwork.Contains(ip) || ip == broadcast:
+		return false
+	case ownAddress(r.Server(), to):
+		return false
+	case len(s.Allow) > 0 && s.allowed(ip):
+		return true
+	}
+	source := r.Source.AddrPort.Addr().Unmap()
+	switch {
+	case ip.IsLoopback():
+		return source.IsLoopback()
+	case Private(ip):
+		return Private(source) || source.IsLoopback()
+	}
+	return true
+}
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+func (s *Screen) allowed(ip netip.Addr) bool {
+	s.once.Do(func() {
+		for _, p := range s.Allow {
+			if p.Addr().Is4In6() && p.Bits() >= 96 {
+				p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+			}
+			s.allow.Insert(p.Masked())
+		}
+	})
+	return s.allow.Contains(ip)
+}
+
+func ownAddress(s *sipproxy.Server, to transport.Addr) bool {
+	u := sip.URI{Scheme: "sip", Host: hostText(to.AddrPort.Addr()), Port: to.AddrPort.Port()}
+	if to.Proto != 0 {
+		u.Params = sip.Params(";transport=" + to.Proto.String())
+	}
+	return s.IsLocal(u)
+}
