@@ -301,6 +301,7 @@ func TestRedirect(t *testing.T) {
 			require.Equal(m, []string{"sip:100@" + m.gw[i%2].Listen}, contacts)
 		}
 		m.caller.Request(m, sip.BYE, m.number(), func(r *sip.Request) { r.SetToTag("x") }).Expect(404)
+		m.caller.Invite(m, m.number(), func(r *sip.Request) { r.SetToTag("x") }).Expect(404)
 		m.gw[0].NoCall(m, time.Minute)
 	})
 }

@@ -250,6 +250,15 @@ func TestLog(t *testing.T) {
 	require.Empty(t, out.String())
 }
 
+func TestLogCostsNothingWhenOff(t *testing.T) {
+	req, err := sip.ParseRequest("OPTIONS sip:x SIP/2.0\r\nCall-ID: 1\r\n\r\n")
+	require.NoError(t, err)
+	logger := slog.New(slog.NewTextHandler(&bytes.Buffer{}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	silent := sipproxy.HandlerFunc(func(context.Context, *sipproxy.Request) *sip.Response { return nil })
+	h, r := middleware.Log{Logger: logger}.Middleware(silent), &sipproxy.Request{Request: req}
+	require.Zero(t, testing.AllocsPerRun(100, func() { h.ServeSIP(t.Context(), r) }))
+}
+
 func TestRecurse(t *testing.T) {
 	on(t, chained(middleware.Recurse{}.Middleware), func(s *stage) {
 		carol, dave := s.phone("carol", "192.0.2.3"), s.phone("dave", "192.0.2.4")
