@@ -1,48 +1,32 @@
 package registrar
 
 import (
-	"context"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
 )
 
-// fetch answers a REGISTER without Contact: all current bindings.
-func (g *Registrar) fetch(ctx context.Context, r *sipproxy.Request, reg *registration) *sip.Response {
-	list, err := g.bindings(ctx, reg.aor)
-	if err != nil {
-		return g.unavailable(ctx, r, err)
-	}
-	return g.success(r, reg, list)
-}
-
-func (g *Registrar) bindings(ctx context.Context, aor AOR) (list []Binding, err error) {
-	g.wait(ctx, func() { list, err = g.Store.Lookup(ctx, aor) })
-	return list, err
-}
-
-// accepted answers a REGISTER that was stored, with the bindings as they are now. The Update has them already: apply kept them.
-func (g *Registrar) accepted(r *sipproxy.Request, reg *registration) *sip.Response {
-	return g.success(r, reg, reg.result)
-}
-
-// success is the 200 of §10.3 step 8.
+// success is the 200 of §10.3 step 8, with the bindings as they are now.
 func (g *Registrar) success(r *sipproxy.Request, reg *registration, list []Binding) *sip.Response {
 	res := r.Reply(200)
-	now := time.Now()
-	buf := make([]byte, 0, 160)
 	for i := range list {
-		buf = g.appendContact(buf[:0], r, &list[i], now)
-		res.Add("Contact", string(buf))
+		x := &list[i]
+		res.AddFunc("Contact", func(b []byte) []byte { return g.appendContact(b, r, x, reg.now) })
 	}
-	res.SetDate(now)
-	for p := range r.Values("Path") {
-		res.Add("Path", p)
+	res.Set("Date", g.date.at(reg.now))
+	if len(reg.contacts) > 0 {
+		for p := range r.Values("Path") {
+			res.Add("Path", p) // RFC 3327 §5.3
+		}
 	}
-	for _, u := range g.ServiceRoute {
-		res.Add("Service-Route", "<"+u.String()+">")
+	for i := range g.ServiceRoute {
+		res.AddFunc("Service-Route", func(b []byte) []byte {
+			b = g.ServiceRoute[i].AppendTo(append(b, '<'))
+			return append(b, '>')
+		})
 	}
 	if reg.outbound {
 		res.Add("Require", "outbound")
@@ -51,6 +35,26 @@ func (g *Registrar) success(r *sipproxy.Request, reg *registration, list []Bindi
 		}
 	}
 	return res
+}
+
+// dateLayout is an RFC 1123 date, always in GMT (§20.17).
+const dateLayout = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+// dateText is the value of the Date field of the last second it was asked for.
+type dateText struct{ last atomic.Pointer[dated] }
+
+type dated struct {
+	second int64
+	text   string
+}
+
+func (d *dateText) at(t time.Time) string {
+	last := d.last.Load()
+	if last == nil || last.second != t.Unix() {
+		last = &dated{t.Unix(), t.UTC().Format(dateLayout)}
+		d.last.Store(last)
+	}
+	return last.text
 }
 
 // appendContact writes a binding as a Contact value of the 200.

@@ -1,6 +1,9 @@
 package registrar
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Changes yields the events that turn old, the bindings of aor before, into next, those after, at the instant now.
 // Bindings of old that had expired by now are told as Expired even when next holds their contact again, for then it was
@@ -41,7 +44,7 @@ func find(l []Binding, b *Binding) int {
 // (RFC 5626 §6), else equal URIs (RFC 3261 §10.3 step 7).
 func sameContact(a, b *Binding) bool {
 	if a.RegID != 0 && b.RegID != 0 && a.Instance != "" && b.Instance != "" {
-		return a.RegID == b.RegID && a.Instance == b.Instance
+		return a.RegID == b.RegID && strings.EqualFold(a.Instance, b.Instance)
 	}
 	return a.Contact == b.Contact || a.Contact.Equal(b.Contact)
 }

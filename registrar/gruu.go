@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"strings"
 
 	"github.com/sipkit/sipkit/sip"
@@ -25,7 +26,7 @@ func (g *Registrar) appendGRUUs(b []byte, r *sipproxy.Request, x *Binding) []byt
 		return b
 	}
 	u := sip.URI{Scheme: to.URI.Scheme, User: to.URI.User, Host: to.URI.Host, Port: to.URI.Port}
-	gr := sip.EscapeUser(strings.Trim(x.Instance, "<>"))
+	gr := escapeParam(strings.Trim(x.Instance, "<>"))
 	b = append(b, `;pub-gruu="`...)
 	b = u.WithParam("gr", gr).AppendTo(b)
 	b = append(b, '"')
@@ -34,7 +35,7 @@ func (g *Registrar) appendGRUUs(b []byte, r *sipproxy.Request, x *Binding) []byt
 		return b
 	}
 	key, _ := r.Server().Key()
-	u.User = tempPrefix + seal(key, strings.Join([]string{string(aor), x.Instance, x.CallID}, "\x00"))
+	u.User = tempPrefix + seal(key, joined(string(aor), x.Instance, x.CallID))
 	b = append(b, `;temp-gruu="`...)
 	b = u.WithParam("gr", "").AppendTo(b)
 	return append(b, '"')
@@ -56,18 +57,20 @@ func (g *Registrar) want(s *sipproxy.Server, u sip.URI) (want, bool) {
 	if !ok {
 		return want{}, false
 	}
-	w := want{aor: aor}
+	if u.Params == "" {
+		return want{aor: aor}, true
+	}
 	gr, ok := u.Params.Get("gr")
 	if !ok {
-		return w, true
+		return want{aor: aor}, true
 	}
 	if sealed, temp := strings.CutPrefix(u.User, tempPrefix); temp {
 		return openGRUU(s, sealed)
 	}
-	w.instance = sip.Unescape(gr)
-	return w, true
+	return want{aor: aor, instance: sip.Unescape(gr)}, gr != ""
 }
 
+// openGRUU reads the user part of a temporary GRUU that this server, or another with the same keys, has made.
 func openGRUU(s *sipproxy.Server, sealed string) (want, bool) {
 	current, previous := s.Key()
 	for _, key := range [][]byte{current, previous} {
@@ -75,17 +78,47 @@ func openGRUU(s *sipproxy.Server, sealed string) (want, bool) {
 			continue
 		}
 		if text, ok := unseal(key, sealed); ok {
-			parts := strings.Split(text, "\x00")
-			if len(parts) == 3 {
-				return want{AOR(parts[0]), strings.Trim(parts[1], "<>"), parts[2]}, true
-			}
+			parts, ok := split(text)
+			return want{AOR(parts[0]), strings.Trim(parts[1], "<>"), parts[2]}, ok
 		}
 	}
 	return want{}, false
 }
 
+// joined puts three texts, whatever is in them, into one; split takes them apart.
+func joined(parts ...string) string {
+	var b []byte
+	for _, p := range parts {
+		b = append(binary.AppendUvarint(b, uint64(len(p))), p...)
+	}
+	return string(b)
+}
+
+func split(s string) (parts [3]string, ok bool) {
+	r := reader{s: s}
+	for i := range parts {
+		parts[i] = r.string()
+	}
+	return parts, !r.short && r.s == "" && parts[0] != "" && parts[1] != "" && parts[2] != ""
+}
+
+// escapeParam encodes what a URI parameter may not hold literally (§25.1: paramchar).
+func escapeParam(s string) string {
+	const hex = "0123456789ABCDEF"
+	b := make([]byte, 0, len(s)+8)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-_.!~*'()[]/:&+$", c) >= 0:
+			b = append(b, c)
+		default:
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return string(b)
+}
+
 func (w want) fits(b *Binding) bool {
-	if w.instance != "" && strings.Trim(b.Instance, "<>") != w.instance {
+	if w.instance != "" && !strings.EqualFold(strings.Trim(b.Instance, "<>"), w.instance) { // URNs of devices compare without case
 		return false
 	}
 	return w.callID == "" || b.CallID == w.callID

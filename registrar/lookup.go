@@ -3,7 +3,7 @@ package registrar
 import (
 	"context"
 	"slices"
-	"strconv"
+	"strings"
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
@@ -11,77 +11,120 @@ import (
 
 // Lookup finds where u can be reached, as targets for ForwardInTurn: with q, Path, and the flow or source address the phone registered from. The flows of one
 // phone (RFC 5626) are one target, the freshest first, the others behind it in Else. With no target the response says why: 404 nobody is
-// registered, 405 nobody takes the method, 480 registered but out of reach, 503 the store is away.
+// registered, 405 nobody takes the method, 480 registered but out of reach, 503 the store is away, NoReply for an ACK. For a sips URI only sips
+// contacts count (§26.2.2).
 func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) ([]sipproxy.Target, *sip.Response) {
-	list, res := g.find(ctx, r, u)
+	var room [8]*Binding
+	list, res := g.find(ctx, r, u, room[:0])
 	if res != nil {
 		return nil, res
 	}
-	slices.SortStableFunc(list, func(a, b Binding) int { return b.Updated.Compare(a.Updated) })
-	var targets []sipproxy.Target
-	byInstance := make(map[string]int)
-	for i := range list {
-		t, ok := target(r.Server(), &list[i])
+	slices.SortStableFunc(list, func(a, b *Binding) int { return b.Updated.Compare(a.Updated) })
+	targets := make([]sipproxy.Target, 0, len(list))
+	var placed [8]int
+	at := append(placed[:0], make([]int, len(list))...) // the target of each binding, from 1
+	secure := u.IsSIPS()
+	for i, b := range list {
+		if secure && !b.Contact.IsSIPS() {
+			continue
+		}
+		t, ok := target(r.Server(), b)
 		if !ok {
 			continue
 		}
-		if b := &list[i]; b.RegID != 0 {
-			if at, seen := byInstance[b.Instance]; seen {
-				targets[at].Else = append(targets[at].Else, t)
+		if b.RegID != 0 {
+			if j := flowOf(list[:i], b); j >= 0 && at[j] > 0 {
+				at[i] = at[j]
+				main := &targets[at[j]-1]
+				main.Else = append(main.Else, t)
 				continue
 			}
-			byInstance[b.Instance] = len(targets)
 		}
 		targets = append(targets, t)
+		at[i] = len(targets)
 	}
 	if len(targets) == 0 {
-		return nil, r.Reply(480)
+		return nil, refused(r, 480)
 	}
 	return targets, nil
 }
 
-// Bindings finds the current bindings of u that take r's method; otherwise the response says why not, as for Lookup.
-func (g *Registrar) find(ctx context.Context, r *sipproxy.Request, u sip.URI) ([]Binding, *sip.Response) {
+// refused is what find and Lookup answer with. That nothing is said to an ACK must not look as if there were targets.
+func refused(r *sipproxy.Request, code int) *sip.Response {
+	if r.Method == sip.ACK {
+		return sipproxy.NoReply
+	}
+	return r.Reply(code)
+}
+
+// flowOf returns the last of list that is a flow of the same phone as b, -1 when there is none.
+func flowOf(list []*Binding, b *Binding) int {
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].RegID != 0 && strings.EqualFold(list[i].Instance, b.Instance) {
+			return i
+		}
+	}
+	return -1
+}
+
+// find appends the current bindings of u that take r's method to able; otherwise the response says why not, as for Lookup.
+func (g *Registrar) find(ctx context.Context, r *sipproxy.Request, u sip.URI, able []*Binding) ([]*Binding, *sip.Response) {
 	g.count.lookups.Add(1)
 	w, ok := g.want(r.Server(), u)
 	if !ok {
 		g.count.notFound.Add(1)
-		return nil, r.Reply(404)
+		return nil, refused(r, 404)
 	}
 	all, err := g.bindings(ctx, w.aor)
 	if err != nil {
+		if r.Method == sip.ACK {
+			return nil, sipproxy.NoReply
+		}
 		return nil, g.unavailable(ctx, r, err)
 	}
-	var fit, able []Binding
+	var other *Binding // fits, but does not take the method
 	for i := range all {
-		if !w.fits(&all[i]) {
-			continue
-		}
-		fit = append(fit, all[i])
-		if all[i].Methods == nil || r.Method == sip.ACK || r.Method == sip.CANCEL || slices.Contains(all[i].Methods, r.Method) {
-			able = append(able, all[i])
+		switch b := &all[i]; {
+		case !w.fits(b):
+		case takes(b, r.Method):
+			able = append(able, b)
+		case other == nil:
+			other = b
 		}
 	}
 	switch {
-	case len(fit) == 0 && w.instance != "":
+	case len(able) > 0:
+		return able, nil
+	case other != nil:
+		return nil, notAllowed(r, other)
+	case w.instance != "":
 		g.count.notFound.Add(1)
-		return nil, r.Reply(480) // RFC 5627 §5.3: the instance is not registered now
-	case len(fit) == 0:
-		g.count.notFound.Add(1)
-		return nil, r.Reply(404)
-	case len(able) == 0:
-		res := r.Reply(405)
-		for _, m := range fit[0].Methods {
-			res.Add("Allow", string(m))
-		}
-		return nil, res
+		return nil, refused(r, 480) // RFC 5627 §5.3: the instance is not registered now
 	}
-	return able, nil
+	g.count.notFound.Add(1)
+	return nil, refused(r, 404)
 }
 
-// target is a binding as somewhere to forward to; false: its connection is gone and there is no other way.
-func target(s *sipproxy.Server, b *Binding) (sipproxy.Target, bool) {
-	t := sipproxy.Target{URI: b.Contact, Q: b.Q}
+func takes(b *Binding, m sip.Method) bool {
+	return b.Methods == nil || m == sip.ACK || m == sip.CANCEL || // part of another request that was taken
+		slices.Contains(b.Methods, m)
+}
+
+func notAllowed(r *sipproxy.Request, b *Binding) *sip.Response {
+	res := r.Reply(405)
+	for _, m := range b.Methods {
+		res.Add("Allow", string(m))
+	}
+	return res
+}
+
+// target is a binding as somewhere to forward to; false: it is no address to forward to, or its connection is gone and there is no other way.
+func target(s *sipproxy.Server, b *Binding) (t sipproxy.Target, ok bool) {
+	if !b.Contact.IsSIP() {
+		return t, false // mail, a telephone number: for Redirect
+	}
+	t.URI, t.Q = b.Contact, b.Q
+	t.URI.Headers = "" // no Request-URI has them (§19.1.1), and what they ask to be added is not the caller's wish
 	for _, p := range b.Path {
 		n, err := sip.ParseNameAddr(p)
 		if err != nil {
@@ -103,28 +146,4 @@ func target(s *sipproxy.Server, b *Binding) (sipproxy.Target, bool) {
 	// The connection is gone: what the phone says of itself may still do, unless it registered for this very flow or from behind a NAT.
 	ip, ok := b.Contact.IP()
 	return t, b.RegID == 0 && ok && ip == b.Received.AddrPort.Addr()
-}
-
-// Redirect answers with the contacts of the Request-URI's user, highest q first (§8.3): 302, or why there are none.
-func (g *Registrar) Redirect(ctx context.Context, r *sipproxy.Request) *sip.Response {
-	list, res := g.find(ctx, r, r.URI)
-	if res != nil {
-		return res
-	}
-	slices.SortStableFunc(list, func(a, b Binding) int {
-		switch {
-		case a.Q > b.Q:
-			return -1
-		case a.Q < b.Q:
-			return 1
-		}
-		return 0
-	})
-	res = r.Reply(302)
-	for i := range list {
-		c := sip.NameAddr{URI: list[i].Contact}
-		c.Params = c.Params.With("q", strconv.FormatFloat(float64(list[i].Q), 'f', -1, 32))
-		res.Add("Contact", c.String())
-	}
-	return res
 }

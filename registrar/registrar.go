@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // A Registrar answers REGISTER (RFC 3261 §10.3) and finds where users are. Store must be set; every other field has a default.
-// It is safe for concurrent use; its fields must not change once it serves.
+// It is safe for concurrent use; its fields must not change once it serves, and it must not be copied then.
 type Registrar struct {
 	Store Store
 
@@ -28,6 +29,7 @@ type Registrar struct {
 	RaiseExpires   bool          // raise what is too short instead of 423
 
 	Contacts     int // bindings per address-of-record; 10; beyond: 403
+	BindingBytes int // size of what a REGISTER has stored of one contact: URI, parameters, Path, Call-ID; 4096; beyond: 413
 	ServiceRoute []sip.URI
 	FlowTimer    time.Duration // Flow-Timer of outbound registrations (RFC 5626 §6); 0: none
 	GRUU         bool          // give out GRUUs (RFC 5627) to phones that support them
@@ -38,9 +40,16 @@ type Registrar struct {
 	// Flags gives the 32 branch flags stored with the bindings of a registration; nil: 0.
 	Flags func(*sipproxy.Request) uint32
 
+	// TrustPath says whether the Path of a request was written by a proxy that calls may be sent through, one of ours; false: 403. nil: always,
+	// which is right where every REGISTER is authenticated, for then a Path leads no further than a Contact would.
+	TrustPath func(*sipproxy.Request) bool
+
+	Timeout    time.Duration // bound on the wait for a Store that waits (see Waiter); 5 s; then 503
 	RetryAfter time.Duration // in the 503 when the store is unavailable; 10 s
 
 	count counters
+	pool  sync.Pool // of *registration
+	date  dateText
 }
 
 // Stats are counters since the Registrar was made.
@@ -108,13 +117,18 @@ func (g *Registrar) ServeSIP(ctx context.Context, r *sipproxy.Request) *sip.Resp
 	return res
 }
 
-// wait runs what asks the store, through Block where the store may wait.
-func (g *Registrar) wait(ctx context.Context, f func()) {
-	if w, ok := g.Store.(Waiter); ok && !w.Waits() {
-		f()
-		return
-	}
-	sipproxy.Block(ctx, f)
+// waits: the store has to be asked through Block.
+func (g *Registrar) waits() bool {
+	w, ok := g.Store.(Waiter)
+	return !ok || w.Waits()
+}
+
+// wait runs f, which asks a store that may wait, without holding up the reader, and bounds how long.
+func (g *Registrar) wait(ctx context.Context, f func(context.Context) error) (err error) {
+	bounded, cancel := context.WithTimeout(ctx, cmp.Or(g.Timeout, 5*time.Second))
+	defer cancel()
+	sipproxy.Block(ctx, func() { err = f(bounded) })
+	return err
 }
 
 // unavailable answers an error of the store.

@@ -44,14 +44,7 @@ func (h *Header) Add(name, value string) {
 	}
 	id := lookupName(name)
 	f := h.make(id, name, value)
-	at := -1
-	for i := h.find(id, name, 0); i >= 0; i = h.find(id, name, i+1) {
-		at = i + 1
-	}
-	if at < 0 {
-		at = h.endAt()
-	}
-	h.insert(at, f)
+	h.insert(h.lastAt(id, name), f)
 	h.fixLength(id)
 }
 
@@ -223,4 +216,30 @@ func (h *Header) PrependFunc(name string, f func(b []byte) []byte) {
 	h.clean(g.start() + int(g.val))
 	h.insert(h.topAt(id, name), h.shut(g))
 	h.fixLength(id)
+}
+
+// AddFunc is Add with a value that f appends to the bytes it is given, as for PrependFunc.
+func (h *Header) AddFunc(name string, f func(b []byte) []byte) {
+	if !goodName(name) {
+		return
+	}
+	id := lookupName(name)
+	g := h.open(id, name)
+	h.arena = f(h.arena)
+	h.clean(g.start() + int(g.val))
+	g = h.shut(g)
+	h.insert(h.lastAt(id, name), g)
+	h.fixLength(id)
+}
+
+// lastAt is the place behind the last field of that name; without one, where Set puts it.
+func (h *Header) lastAt(id fieldID, name string) int {
+	at := -1
+	for i := h.find(id, name, 0); i >= 0; i = h.find(id, name, i+1) {
+		at = i + 1
+	}
+	if at < 0 {
+		at = h.endAt()
+	}
+	return at
 }

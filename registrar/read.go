@@ -1,0 +1,216 @@
+package registrar
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/sipproxy"
+)
+
+// read checks a REGISTER and takes from it what is to be stored.
+func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
+	to, err := r.To()
+	if err != nil || !to.URI.IsSIP() {
+		return errTo
+	}
+	aor, ok := g.AOR(r.Server(), to.URI)
+	if !ok {
+		return errNobody
+	}
+	reg.aor, reg.callID, reg.now, reg.limit = aor, r.CallID(), time.Now(), cmp.Or(g.Contacts, 10)
+	reg.cseq, _, _ = r.CSeq()
+	for c, err := range r.Contacts() {
+		switch {
+		case err != nil:
+			return errContact
+		case c.Star:
+			reg.star = true
+			continue
+		case len(reg.contacts) > 2*reg.limit+spareRemovals:
+			return errTooMany
+		}
+		reg.contacts = append(reg.contacts, Binding{})
+		if err := g.readContact(r, reg, &c); err != nil {
+			return err
+		}
+	}
+	if reg.star {
+		return checkStar(r, reg)
+	}
+	if len(reg.contacts) == 0 {
+		return nil
+	}
+	if r.Has("Path") {
+		if err := g.readPath(r, reg); err != nil {
+			return err
+		}
+	}
+	return g.readOutbound(r, reg)
+}
+
+// spareRemovals is how many contacts beyond twice the limit one REGISTER may name, all of them old ones it removes but the first few: comparing each
+// with each must not cost without bound.
+const spareRemovals = 8
+
+// checkStar: "*" stands alone and removes (§10.3 step 6).
+func checkStar(r *sipproxy.Request, reg *registration) error {
+	n := 0
+	for range r.Values("Contact") {
+		n++
+	}
+	if expires, err := r.Expires(); n > 1 || err != nil || expires != 0 {
+		return errStar
+	}
+	return nil
+}
+
+// readContact fills the last of reg.contacts.
+func (g *Registrar) readContact(r *sipproxy.Request, reg *registration, c *sip.NameAddr) error {
+	if c.URI.IsSIP() && c.URI.Host == "" || !c.URI.IsSIP() && c.URI.Opaque == "" {
+		return errContact
+	}
+	life, err := g.life(r, c.Params)
+	if err != nil {
+		return err
+	}
+	b := &reg.contacts[len(reg.contacts)-1]
+	b.Contact, b.Q, b.CallID, b.CSeq, b.Updated, b.Expires = c.URI, 1, reg.callID, reg.cseq, reg.now, reg.now.Add(life)
+	b.UserAgent = r.Get("User-Agent")
+	if len(b.UserAgent) > maxUserAgent {
+		b.UserAgent = b.UserAgent[:maxUserAgent]
+	}
+	if c.Params != "" {
+		if err := g.readParams(r, b, c.Params); err != nil {
+			return err
+		}
+	}
+	if len(b.Contact.User)+len(b.Contact.Password)+len(b.Contact.Host)+len(b.Contact.Params)+len(b.Contact.Headers)+len(b.Contact.Opaque)+
+		len(b.Params)+len(b.CallID) > g.bindingBytes() {
+		return errBytes
+	}
+	if g.Flags != nil {
+		b.Flags = g.Flags(r)
+	}
+	if r.Source.Proto.Reliable() || g.Received != nil && g.Received(r) {
+		b.Received, b.Local = r.Source, r.Local
+	}
+	return nil
+}
+
+// maxUserAgent is where a User-Agent is cut off.
+const maxUserAgent = 256
+
+func (g *Registrar) bindingBytes() int { return cmp.Or(g.BindingBytes, 4096) }
+
+// readParams is what of a contact stands in its parameters, but its life.
+func (g *Registrar) readParams(r *sipproxy.Request, b *Binding, p sip.Params) error {
+	if v, ok := p.Get("q"); ok {
+		if b.Q, ok = quality(v); !ok {
+			return errQ
+		}
+	}
+	if id, ok := p.Get("reg-id"); ok {
+		n, err := strconv.ParseUint(id, 10, 31)
+		if err != nil || n == 0 {
+			return errRegID
+		}
+		b.RegID = uint32(n)
+	}
+	b.Instance = unquoted(p, "+sip.instance")
+	b.GRUU = g.GRUU && b.Instance != "" && r.HasToken("Supported", "gruu")
+	b.Methods = methods(p)
+	b.Params = p
+	for _, ours := range [...]string{"q", "expires", "received", "pub-gruu", "temp-gruu"} {
+		b.Params = b.Params.Without(ours) // the 200 has them as they are then
+	}
+	return nil
+}
+
+// life is how long a contact is to be kept: its expires parameter, else the Expires field, else the default (§10.2.1.1, §10.3 step 7).
+func (g *Registrar) life(r *sipproxy.Request, p sip.Params) (time.Duration, error) {
+	least := cmp.Or(g.MinExpires, time.Minute)
+	life := max(least, cmp.Or(g.DefaultExpires, time.Hour))
+	if v, ok := p.Get("expires"); ok {
+		life = time.Hour // what a malformed value counts as
+		if n, err := strconv.ParseUint(v, 10, 32); err == nil {
+			life = time.Duration(n) * time.Second
+		}
+	} else if n, err := r.Expires(); err == nil {
+		life = time.Duration(n) * time.Second
+	}
+	switch {
+	case life == 0:
+		return 0, nil
+	case life >= least:
+	case g.RaiseExpires:
+		life = least
+	case life < time.Hour: // no registrar may refuse an hour (§10.3 step 7)
+		return 0, &refusal{code: 423, min: least}
+	}
+	return min(life, cmp.Or(g.MaxExpires, 24*time.Hour)), nil
+}
+
+// quality reads a qvalue (§25.1): 0 to 1 with decimals, nothing that strconv would also take.
+func quality(s string) (q float32, ok bool) {
+	if s == "" || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' || len(s) > 10 {
+		return 0, false
+	}
+	n, unit := uint64(s[0]-'0'), uint64(1)
+	for i := 2; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n, unit = n*10+uint64(s[i]-'0'), unit*10
+	}
+	return float32(float64(n) / float64(unit)), n <= unit
+}
+
+func methods(p sip.Params) (list []sip.Method) {
+	v := unquoted(p, "methods")
+	if v == "" {
+		return nil
+	}
+	for m := range strings.SplitSeq(v, ",") {
+		if m = strings.TrimSpace(m); m != "" {
+			list = append(list, sip.Method(m))
+		}
+	}
+	return list
+}
+
+func unquoted(p sip.Params, name string) string {
+	v, _ := p.Get(name)
+	if len(v) >= 2 && v[0] == '"' && v[len(v)-1] == '"' {
+		return v[1 : len(v)-1]
+	}
+	return v
+}
+
+// readPath is the registrar's part of RFC 3327 §5.3. What the Path leads to is where the phone is, not the proxy that sent the REGISTER on.
+func (g *Registrar) readPath(r *sipproxy.Request, reg *registration) error {
+	if g.TrustPath != nil && !g.TrustPath(r) {
+		return errStranger
+	}
+	var path []string
+	bytes := 0
+	for p := range r.Values("Path") {
+		if n, err := sip.ParseNameAddr(p); err != nil || !n.URI.IsSIP() {
+			return errPath
+		}
+		path, bytes = append(path, p), bytes+len(p)
+	}
+	if bytes > g.bindingBytes() {
+		return errBytes
+	}
+	if path == nil {
+		return nil
+	}
+	for i := range reg.contacts {
+		b := &reg.contacts[i]
+		b.Path, b.Received, b.Local = path, noAddr, noAddr
+	}
+	return nil
+}
