@@ -21,7 +21,7 @@ import (
 // listens on UDP and TCP port 5060 of every address. Fields must not change after Run.
 type Server struct {
 	// Listen names the sockets: "udp:0.0.0.0:5060", "tls:[::]:5061", or with the address to tell others
-	// "udp:10.0.0.5:5060=203.0.113.5:5060". Empty: udp and tcp on port 5060.
+	// "udp:10.0.0.5:5060=203.0.113.5:5060". Empty: udp and tcp on port 5060, IPv6 too where the machine has it.
 	Listen  []string
 	Handler Handler
 	Names   []string // our domains and aliases, beside the listen addresses
@@ -215,7 +215,7 @@ func (s *Server) open(ctx context.Context) error {
 		c.StallAfter = stallAfter
 	}
 	s.trs = transport.New(c)
-	if err := s.trs.Listen(ctx, s.listen()...); err != nil {
+	if err := s.trs.Listen(ctx, s.listenAll(ctx)...); err != nil {
 		return fmt.Errorf("sipproxy: %w", err)
 	}
 	for _, a := range s.trs.Addrs() {
@@ -233,9 +233,27 @@ const stallAfter = 5 * time.Millisecond
 
 func (s *Server) listen() []string {
 	if len(s.Listen) == 0 {
-		return []string{"udp:0.0.0.0:5060", "tcp:0.0.0.0:5060", "udp:[::]:5060", "tcp:[::]:5060"}
+		return []string{"udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"}
 	}
 	return s.Listen
+}
+
+// listenAll is listen, and the IPv6 addresses beside it when nothing was asked for and the machine has IPv6.
+func (s *Server) listenAll(ctx context.Context) []string {
+	list := s.listen()
+	if len(s.Listen) > 0 {
+		return list
+	}
+	n := s.Net
+	if n == nil {
+		n = transport.SystemNet{}
+	}
+	probe, err := n.ListenPacket(ctx, "udp6", "[::1]:0")
+	if err != nil {
+		return list
+	}
+	_ = probe.Close()
+	return append(list, "udp:[::]:5060", "tcp:[::]:5060")
 }
 
 // drain waits for the requests in progress.
