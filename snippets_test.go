@@ -138,7 +138,7 @@ func complete(t *testing.T, s snippet) string {
 func imports(f *ast.File) string {
 	known := map[string]string{
 		"context": "context", "time": "time", "netip": "net/netip", "slog": "log/slog", "atomic": "sync/atomic", "fmt": "fmt", "log": "log",
-		"os": "os", "tls": "crypto/tls", "strings": "strings", "errors": "errors", "testing": "testing", "require": "github.com/stretchr/testify/require",
+		"os": "os", "tls": "crypto/tls", "strings": "strings", "errors": "errors", "testing": "testing", "fnv": "hash/fnv", "sync": "sync", "slices": "slices", "strconv": "strconv", "require": "github.com/stretchr/testify/require",
 	}
 	for name := range floors {
 		known[filepath.Base(name)] = module + "/" + name
