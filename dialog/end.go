@@ -83,10 +83,7 @@ var errContact = errors.New("no usable Contact")
 
 // send sends a request in the dialog to one party, as if from the other.
 func (t *Tracker) send(ctx context.Context, d *dialog, to Side, m sip.Method, reason string) (*sip.Response, error) {
-	s := t.shard(d.call.callID)
-	s.mu.Lock()
-	c, there, here := d.call, d.ends[to-1], d.ends[2-to]
-	s.mu.Unlock()
+	c, there, here := t.ends(d, to, m)
 	contact, err := sip.ParseNameAddr(there.contact)
 	if err != nil || contact.Star || !contact.URI.IsSIP() {
 		return nil, errContact
@@ -102,15 +99,24 @@ func (t *Tracker) send(ctx context.Context, d *dialog, to Side, m sip.Method, re
 		req.Add("To", c.from)
 	}
 	req.Add("Call-ID", c.callID)
-	seq := here.seq
-	if m == sip.BYE || seq == 0 {
-		seq++
-	}
-	req.Add("CSeq", strconv.FormatUint(uint64(seq), 10)+" "+string(m))
+	req.Add("CSeq", strconv.FormatUint(uint64(here.seq), 10)+" "+string(m))
 	if reason != "" {
 		req.Add("Reason", reasonValue(reason))
 	}
 	return c.srv.Request(ctx, req, there.next(c.srv, contact.URI)), nil
+}
+
+// ends gives the party that a request of ours goes to and the one that it seems to come from, that one's CSeq raised for a BYE. A probe repeats the
+// number seen last: it is not lower, as §12.2.2 wants it, and leaves the next one to the party.
+func (t *Tracker) ends(d *dialog, to Side, m sip.Method) (c *call, there, here end) {
+	s := t.shard(d.call.callID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := &d.ends[2-to]
+	if m == sip.BYE || from.seq == 0 {
+		from.seq++
+	}
+	return d.call, d.ends[to-1], *from
 }
 
 // inRequestLine takes from a contact what a Request-URI may not hold (§19.1.1).

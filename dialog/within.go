@@ -19,11 +19,11 @@ func (t *Tracker) within(ctx context.Context, r *sipproxy.Request, next sipproxy
 	if d == nil {
 		return t.unknown(ctx, r, next)
 	}
+	// As soon as the other party may see it, a BYE of ours must have a higher CSeq.
+	r.OnBranch(func(*sipproxy.Branch) { s.note(d, side, r) })
 	if r.Method == sip.BYE {
 		return t.bye(ctx, r, next, d, side)
 	}
-	// As soon as the other party may see it, a BYE of ours must have a higher CSeq.
-	r.OnBranch(func(*sipproxy.Branch) { s.note(d, side, r) })
 	res := next.ServeSIP(ctx, r)
 	if !passed(res) {
 		return res
@@ -134,10 +134,8 @@ func (t *Tracker) bye(ctx context.Context, r *sipproxy.Request, next sipproxy.Ha
 	case !passed(res) && res != nil:
 		return res // refused here: the dialog lives on
 	case res.Is(401, 407): // it will come again
-		s.note(d, side, r)
 		return res
 	}
-	s.note(d, side, r)
 	if t.byeEarly(s, d, side, res.IsSuccess(), now) {
 		return res
 	}
