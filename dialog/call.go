@@ -109,7 +109,7 @@ func newCall(r *sipproxy.Request) *call {
 	c := &call{callID: r.CallID(), tag: r.FromTag(), from: r.Get("From"), to: r.Get("To"), srv: r.Server()}
 	c.dialogs = c.first[:0]
 	c.caller.contact = contactOf(&r.Header)
-	c.caller.routes = below(c.srv, &r.Header)
+	c.caller.routes = below(&r.Header)
 	c.caller.meet(r.Local, r.Source)
 	c.caller.seq, _, _ = r.CSeq()
 	pack(&c.callID, &c.tag, &c.from, &c.to, &c.caller.contact, &c.caller.routes)
@@ -124,21 +124,17 @@ func contactOf(h *sip.Header) string {
 	return ""
 }
 
-// below joins the Record-Routes behind the last one of ours: the way back to the caller, in order (§12.1.1). Of a request that came here before it
-// holds ours as well.
-func below(s *sipproxy.Server, h *sip.Header) string {
+// below joins the Record-Routes of an INVITE as it came: the way back to the caller, in order (§12.1.1).
+func below(h *sip.Header) string {
 	routes := ""
 	for n, err := range h.RecordRoutes() {
-		switch {
-		case err != nil:
+		if err != nil {
 			return ""
-		case s.IsLocal(n.URI):
-			routes = ""
-		case routes == "":
-			routes = n.String()
-		default:
-			routes += "," + n.String()
 		}
+		if routes != "" {
+			routes += ","
+		}
+		routes += n.String()
 	}
 	return routes
 }

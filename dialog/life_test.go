@@ -2,6 +2,8 @@ package dialog_test
 
 import (
 	"context"
+	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -180,6 +182,7 @@ func TestLight(t *testing.T) {
 		call := alice.Call(t, "sip:bob@example.com")
 		in := bob.Incoming(t)
 		in.ExpectAck()
+		settle()
 		require.Equal(t, 1, tr.Stats().Live)
 		require.NoError(t, tr.End(t.Context(), tr.ByCallID(call.ID())[0].ID, ""))
 		call.ExpectBye()
@@ -452,6 +455,96 @@ func TestPanics(t *testing.T) {
 			func(context.Context, *sipproxy.Request) *sip.Response { panic("handler") })})
 		k.Phone("alice", aliceIP).Invite(t, "sip:bob@example.com").Expect(500)
 		settle()
+		empty(t, tr)
+	})
+}
+
+// TestLateAnswer: the handler has given up when the 2xx comes. It goes up all the same (contract 4), and the call is one.
+func TestLateAnswer(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		b := &book{}
+		tr := &dialog.Tracker{OnEvent: b.note}
+		k.Server(t, &sipproxy.Server{Handler: sipproxy.Chain{tr.Middleware, recordroute.Middleware}.ThenFunc(
+			func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				ctx, cancel := context.WithTimeout(ctx, time.Second)
+				defer cancel()
+				return r.Forward(ctx, sipproxy.Target{URI: r.URI.WithHostPort(bobIP)})
+			})})
+		alice, bob := k.Phone("alice", aliceIP), k.Phone("bob", bobIP)
+		alice.Lenient, bob.Lenient = true, true // two finals; nobody acknowledges the second
+		bob.OnCall(func(c *siptest.Call) {
+			time.Sleep(2 * time.Second)
+			c.Answer()
+		})
+		call := alice.Invite(t, "sip:bob@example.com")
+		call.Expect(408)
+		time.Sleep(1500 * time.Millisecond)
+		require.Equal(t, "MISSED START", b.kinds())
+		list := tr.ByCallID(call.ID())
+		require.Len(t, list, 1)
+		require.NoError(t, tr.End(t.Context(), list[0].ID, ""))
+		bob.Incoming(t).ExpectBye()
+		require.Equal(t, "MISSED START STOP", b.kinds())
+		empty(t, tr)
+	})
+}
+
+// TestOtherAnswer: what a handler returns after a 2xx has gone up changes nothing.
+func TestOtherAnswer(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		b := &book{}
+		tr := &dialog.Tracker{OnEvent: b.note}
+		k.Server(t, &sipproxy.Server{Handler: sipproxy.Chain{tr.Middleware, recordroute.Middleware}.ThenFunc(
+			func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				r.Forward(ctx, sipproxy.Target{URI: r.URI.WithHostPort(bobIP)})
+				return r.Reply(500)
+			})})
+		alice, bob := k.Phone("alice", aliceIP), k.Phone("bob", bobIP)
+		call := alice.Call(t, "sip:bob@example.com")
+		in := bob.Incoming(t)
+		in.ExpectAck()
+		settle()
+		in.Bye()
+		call.ExpectBye()
+		settle()
+		require.Equal(t, "START STOP", b.kinds())
+	})
+}
+
+// TestOrderOfAges: dialogs end in the order of their times, whatever the order in which they began.
+func TestOrderOfAges(t *testing.T) {
+	siptest.Suite{Protos: udpOnly}.Run(t, func(t *testing.T, k *siptest.Kit) {
+		tr, b := run(t, k, nil, bobIP)
+		alice, bob := k.Phone("alice", aliceIP), k.Phone("bob", bobIP)
+		seconds := 0
+		bob.EditResponse = func(r *sip.Response) {
+			if _, m, _ := r.CSeq(); m == sip.INVITE && r.IsSuccess() {
+				r.Add("Session-Expires", strconv.Itoa(seconds))
+			}
+		}
+		rnd := rand.New(rand.NewPCG(1, 2))
+		want := map[string]time.Time{}
+		var calls []*siptest.Call
+		for range 300 {
+			seconds = 90 + rnd.IntN(10_000)
+			call := alice.Call(t, "sip:bob@example.com")
+			bob.Incoming(t).ExpectAck()
+			settle()
+			want[call.ID()] = tr.ByCallID(call.ID())[0].Expires
+			calls = append(calls, call)
+		}
+		for i := range 100 {
+			calls[i].Bye()
+			delete(want, calls[i].ID())
+		}
+		time.Sleep(4 * time.Hour)
+		for _, e := range b.events() {
+			if at, ok := want[e.CallID]; ok && e.Kind == dialog.Stop {
+				require.WithinDuration(t, at, e.Ended, 50*time.Millisecond)
+				delete(want, e.CallID)
+			}
+		}
+		require.Empty(t, want)
 		empty(t, tr)
 	})
 }
