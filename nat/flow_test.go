@@ -58,6 +58,23 @@ func TestForgedToken(t *testing.T) {
 	})
 }
 
+// TestOwnToken: a request that came over the flow its Route names goes on from here, not back (RFC 5626 §5.3.2).
+func TestOwnToken(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		h := newHouse(t, k, tokens.Middleware)
+		alice, bob := h.phone("alice", "198.51.100.1"), h.phone("bob", "198.51.100.2")
+		register(t, alice)
+		register(t, bob)
+		list, err := h.store.Lookup(context.Background(), "alice@"+domain)
+		require.NoError(t, err)
+		f, ok := h.server.FlowTo(list[0].Local, list[0].Received)
+		require.True(t, ok)
+		alice.Route = []string{"<sip:" + nat.Token(h.server, f) + "@192.0.2.101:5060;transport=" + k.Proto.String() + ";lr>"}
+		alice.Request(t, sip.MESSAGE, "sip:bob@"+domain).Expect(200)
+		bob.Received(t, sip.MESSAGE)
+	})
+}
+
 // TestTokenOfACall: the Record-Route of one call does not serve another.
 func TestTokenOfACall(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
@@ -265,9 +282,16 @@ func TestPinger(t *testing.T) {
 		call.Bye()
 
 		k.Network.Partition("10.0.0.7")
+		k.Sleep(48 * time.Second)
+		k.Network.Heal()
+		k.Sleep(time.Minute)
+		require.EqualValues(t, 2, p.Stats().Lost)
+		k.Network.Partition("10.0.0.7")
+		k.Sleep(50 * time.Second)
+		require.Zero(t, gone.Load(), "three failures, but not on end")
 		k.Sleep(2 * time.Minute)
 		require.EqualValues(t, 1, gone.Load())
-		require.EqualValues(t, 3, p.Stats().Lost)
+		require.EqualValues(t, 5, p.Stats().Lost)
 		require.Equal(t, 404, alice.Invite(t, "sip:bob@"+domain).Final().Code)
 		stop()
 		require.ErrorIs(t, <-ended, context.Canceled)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/sipproxy"
 )
 
 // TestRFCExamples computes the responses that RFC 2617 §3.5 and RFC 7616 §3.9.1 print.
@@ -179,5 +180,18 @@ func TestMalformedCredentials(t *testing.T) {
 	} {
 		_, fault := parseCredentials(sip.AuthParams(x.params))
 		require.Equal(t, x.fault, fault, x.params)
+	}
+}
+
+// TestNobody: what stands in for the secret of unknown users opens no door.
+func TestNobody(t *testing.T) {
+	req := sip.NewRequest(sip.REGISTER, sip.MustParseURI("sip:r"))
+	r := &sipproxy.Request{Request: req}
+	for _, a := range strongestFirst {
+		c := credentials{username: "nobody", realm: "r", nonce: "n", uri: "sip:r", hash: a, method: QOPNone}
+		c.size = len(c.compute(c.digest[:0], strings.Repeat("0", a.hexLen()), sip.REGISTER, ""))
+		require.True(t, c.matches(nobody[a.hexLen()/64], req))
+		require.False(t, new(Digest).right(&c, Secret{}, r), a)
+		require.True(t, new(Digest).right(&c, Secret{strings.Repeat("0", 32), strings.Repeat("0", 64), strings.Repeat("0", 64)}, r), a)
 	}
 }
