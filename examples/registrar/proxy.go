@@ -98,8 +98,12 @@ func (p *proxy) assemble() {
 		p.registrar.Domains = c.domains
 	}
 	p.registering, p.calling = &auth.Digest{}, &auth.Digest{Proxy: true}
-	p.registering.Exempt = func(r *sipproxy.Request) bool { return r.Method != sip.REGISTER || p.users == nil || !p.asksForPassword(r) }
-	p.calling.Exempt = func(r *sipproxy.Request) bool { return r.Method == sip.REGISTER || p.users == nil || !p.asksForPassword(r) }
+	p.registering.Exempt = func(r *sipproxy.Request) bool {
+		return r.Method != sip.REGISTER || p.users == nil || !p.asksForPassword(r)
+	}
+	p.calling.Exempt = func(r *sipproxy.Request) bool {
+		return r.Method == sip.REGISTER || p.users == nil || !p.asksForPassword(r)
+	}
 	for _, d := range []*auth.Digest{p.registering, p.calling} {
 		d.RealmOf, d.Trusted = p.realm, c.trusted
 		if p.users != nil {

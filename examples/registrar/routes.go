@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/sipkit/sipkit/sip"
@@ -35,7 +36,7 @@ func (p *proxy) route(ctx context.Context, r *sipproxy.Request) *sip.Response {
 		return p.registrar.ServeSIP(ctx, r)
 	case r.Method == sip.PUBLISH, r.Method == sip.SUBSCRIBE && isMailbox(r): // PRESENCE
 		return p.presence(ctx, r)
-	case r.URI.User == "":
+	case number(r.URI) == "":
 		return r.Reply(484)
 	}
 	uri := p.dialled(r)
@@ -95,14 +96,15 @@ func (p *proxy) dialled(r *sipproxy.Request) sip.URI {
 
 // location rings the phones of a user, those of the highest q first. Calls that nobody takes go to voicemail.
 func (p *proxy) location(ctx context.Context, r *sipproxy.Request, uri sip.URI) *sip.Response {
+	tried := []sip.URI{uri}
 	res := p.ring(ctx, r, uri)
-	for hops := 0; res.Is(300, 301, 302, 305) && p.c.redirects != "pass"; hops++ { // MANAGE_FAILURE: no 3xx of a phone goes on unseen
-		next, ok := p.redirected(res)
-		if !ok || hops == maxRedirects {
+	for res.Is(300, 301, 302, 305) && p.c.redirects != "pass" { // MANAGE_FAILURE: no 3xx of a phone goes on unseen
+		next, ok := p.redirected(res, tried)
+		if !ok {
 			res = r.Reply(480)
 			break
 		}
-		uri = next
+		uri, tried = next, append(tried, next)
 		res = p.ring(ctx, r, uri)
 	}
 	if p.takesMessages(r, res) { // TOVOICEMAIL
@@ -110,9 +112,6 @@ func (p *proxy) location(ctx context.Context, r *sipproxy.Request, uri sip.URI) 
 	}
 	return res
 }
-
-// maxRedirects ends circles of forwarding phones.
-const maxRedirects = 4
 
 // ring forwards to where a user is registered.
 func (p *proxy) ring(ctx context.Context, r *sipproxy.Request, uri sip.URI) *sip.Response {
@@ -126,17 +125,22 @@ func (p *proxy) ring(ctx context.Context, r *sipproxy.Request, uri sip.URI) *sip
 	return r.ForwardInTurn(ctx, targets...)
 }
 
-// redirected is the first user of ours that a 3xx names. Elsewhere only the owner of the phone could call, and he is not the caller.
-func (p *proxy) redirected(res *sip.Response) (sip.URI, bool) {
-	if p.c.redirects == "follow" {
-		for c, err := range res.Contacts() {
-			if err == nil && !c.Star && c.URI.User != "" && p.forUs(c.URI) {
-				return c.URI, true
-			}
+// redirected is the first user of ours that a 3xx names and that was not tried yet. Elsewhere only the owner of the phone could call, and he is
+// not the caller.
+func (p *proxy) redirected(res *sip.Response, tried []sip.URI) (sip.URI, bool) {
+	if p.c.redirects != "follow" || len(tried) > maxRedirects {
+		return sip.URI{}, false
+	}
+	for c, err := range res.Contacts() {
+		if err == nil && !c.Star && c.URI.User != "" && p.forUs(c.URI) && !slices.ContainsFunc(tried, c.URI.Equal) {
+			return c.URI, true
 		}
 	}
 	return sip.URI{}, false
 }
+
+// maxRedirects bounds chains of forwarding phones.
+const maxRedirects = 4
 
 // takesMessages: the user is offline, busy, or does not answer.
 func (p *proxy) takesMessages(r *sipproxy.Request, res *sip.Response) bool {
