@@ -18,9 +18,17 @@ func (c *config) openStore(log *slog.Logger) (registrar.Store, error) {
 			return nil, err
 		}
 		cfg.Logger = log
-		return redisstore.New(cfg)
+		s, err := redisstore.New(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
 	}
-	return registrar.OpenJournal(c.data, registrar.JournalConfig{Logger: log})
+	j, err := registrar.OpenJournal(c.data, registrar.JournalConfig{Logger: log})
+	if err != nil {
+		return nil, err // and no Store that holds a nil Journal
+	}
+	return j, nil
 }
 
 func redisURL(s string) bool {

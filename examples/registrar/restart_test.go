@@ -1,0 +1,173 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A client registers users over a UDP socket, some at once, and keeps track of what was acknowledged.
+type client struct {
+	*testing.T
+	conn  net.Conn
+	acked []atomic.Bool
+	count atomic.Int64
+}
+
+func connect(t *testing.T, server string, users int) *client {
+	conn, err := net.Dial("udp", server)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return &client{T: t, conn: conn, acked: make([]atomic.Bool, users)}
+}
+
+func (c *client) send(method string, user int, contact string) error {
+	name := "sip:u" + strconv.Itoa(user) + "@example.com"
+	_, err := fmt.Fprintf(c.conn, "%s sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%d-%s\r\nFrom: <%s>;tag=%d\r\nTo: <%s>\r\nCall-ID: %d\r\nCSeq: 1 %s\r\nMax-Forwards: 70\r\n%sContent-Length: 0\r\n\r\n",
+		method, c.conn.LocalAddr(), user, c.conn.LocalAddr().String()[10:], name, user, name, user, method, contact)
+	return err
+}
+
+// hear notes the answers until the socket closes or nothing comes for a while.
+func (c *client) hear(note func(user int, text string)) {
+	b := make([]byte, 4096)
+	for {
+		_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		n, err := c.conn.Read(b)
+		if err != nil {
+			return
+		}
+		text := string(b[:n])
+		_, id, _ := strings.Cut(text, "Call-ID: ")
+		id, _, _ = strings.Cut(id, "\r\n")
+		if user, err := strconv.Atoi(id); err == nil && strings.HasPrefix(text, "SIP/2.0 200 ") {
+			note(user, text)
+		}
+	}
+}
+
+// registerUntil registers all users, and runs then when so many were acknowledged.
+func (c *client) registerUntil(enough int64, then func()) {
+	heard := make(chan struct{})
+	room := make(chan struct{}, 200) // in flight
+	go func() {
+		defer close(heard)
+		c.hear(func(user int, _ string) {
+			if !c.acked[user].Swap(true) && c.count.Add(1) == enough {
+				then()
+			}
+			select {
+			case <-room:
+			default:
+			}
+		})
+	}()
+	for u := range c.acked {
+		select {
+		case room <- struct{}{}:
+		case <-heard:
+			return
+		}
+		if c.send("REGISTER", u, fmt.Sprintf("Contact: <sip:u%d@127.0.0.7:5071>\r\nExpires: 3600\r\n", u)) != nil {
+			break // nobody listens any more
+		}
+	}
+	<-heard
+}
+
+// found asks for the bindings of every user and gives those that have one.
+func (c *client) found() []atomic.Bool {
+	found := make([]atomic.Bool, len(c.acked))
+	heard := make(chan struct{})
+	room := make(chan struct{}, 100)
+	go func() {
+		defer close(heard)
+		c.hear(func(user int, text string) {
+			found[user].Store(strings.Contains(text, fmt.Sprintf("<sip:u%d@127.0.0.7:5071>", user)))
+			<-room
+		})
+	}()
+	for u := range c.acked {
+		select {
+		case room <- struct{}{}:
+		case <-heard:
+			require.FailNow(c, "no answer")
+		}
+		require.NoError(c, c.send("REGISTER", u, ""))
+	}
+	<-heard
+	return found
+}
+
+// What was acknowledged outlives kill -9.
+func TestKillInTheMiddle(t *testing.T) {
+	users := 100_000
+	if testing.Short() {
+		users = 10_000
+	}
+	data := t.TempDir()
+	p, addr := start(t, "-listen", "udp:127.0.0.1:0", "-domain", "example.com", "-data", data)
+	c := connect(t, addr[0], users)
+	c.registerUntil(int64(users/2), p.kill)
+	require.NotZero(t, c.count.Load())
+	<-p.done
+	require.False(t, p.cmd.ProcessState.Success())
+	acked := c.count.Load()
+	require.GreaterOrEqual(t, acked, int64(users/2))
+	require.Less(t, acked, int64(users), "killed too late to tell anything")
+
+	_, addr = start(t, "-listen", "udp:127.0.0.1:0", "-domain", "example.com", "-data", data)
+	found := connect(t, addr[0], users).found()
+	for u := range found {
+		require.True(t, !c.acked[u].Load() || found[u].Load(), "user %d was acknowledged and is lost", u)
+	}
+	t.Logf("%d of %d acknowledged when killed, all there", acked, users)
+}
+
+// A second process on the same directory says so.
+func TestOneProcessADirectory(t *testing.T) {
+	data := t.TempDir()
+	start(t, "-listen", "udp:127.0.0.1:0", "-domain", "example.com", "-data", data)
+	var out strings.Builder
+	err := run([]string{"-listen", "udp:127.0.0.1:0", "-domain", "example.com", "-data", data}, &out)
+	require.ErrorContains(t, err, "in use by another process")
+	require.NoError(t, run([]string{"-listen", "udp:127.0.0.1:0", "-domain", "example.com", "-data", data, "-check"}, &out), "a check disturbs nobody")
+}
+
+// Two nodes share a Redis: what registers at one is found at the other, and by the next process.
+func TestRedis(t *testing.T) {
+	need(t, "redis-server")
+	const users = 500
+	port := freePort(t)
+	launch(t, exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no")).
+		await("Ready to accept connections", 1)
+	keys := filepath.Join(t.TempDir(), "keys")
+	args := []string{"-listen", "udp:127.0.0.1:0", "-domain", "example.com", "-store", "redis://127.0.0.1:" + port + "/0", "-key-file", keys}
+	_, one := start(t, args...)
+	_, two := start(t, args...)
+	c := connect(t, one[0], users)
+	c.registerUntil(users+1, nil)
+	require.EqualValues(t, users, c.count.Load())
+	found := connect(t, two[0], users).found()
+	for u := range found {
+		require.True(t, found[u].Load(), "user %d", u)
+	}
+}
+
+// freePort is a TCP port that was free a moment ago.
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	return port
+}
