@@ -44,13 +44,13 @@ func run(args []string, out io.Writer) error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
-	go p.announce(ctx, out)
+	go p.serving(ctx, out)
 	go p.reloadOnHangup(ctx)
 	return errors.Join(p.server.Run(ctx), p.Close())
 }
 
-// announce names the sockets once they are open (port 0 was chosen by the system) and tells the service manager.
-func (p *proxy) announce(ctx context.Context, out io.Writer) {
+// serving names the sockets once they are open (port 0 was chosen by the system), tells the service manager, and keeps phones reachable until ctx ends.
+func (p *proxy) serving(ctx context.Context, out io.Writer) {
 	select {
 	case <-p.server.Ready():
 	case <-ctx.Done():
@@ -60,6 +60,9 @@ func (p *proxy) announce(ctx context.Context, out io.Writer) {
 		fmt.Fprintln(out, "listening on", a)
 	}
 	p.tell("READY=1")
+	if err := p.pinger.Run(ctx, p.server); ctx.Err() == nil {
+		p.log.Error("no keepalives any more", "error", err)
+	}
 	<-ctx.Done()
 	p.tell("STOPPING=1")
 }

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/sipkit/sipkit/dialog"
+	"github.com/sipkit/sipkit/nat"
 	"github.com/sipkit/sipkit/recordroute"
 	"github.com/sipkit/sipkit/registrar"
+	"github.com/sipkit/sipkit/rtprelay"
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
 	"github.com/sipkit/sipkit/sipproxy/auth"
@@ -35,6 +37,10 @@ type proxy struct {
 	own         auth.Own
 	registrar   *registrar.Registrar
 	store       registrar.Store
+	screen      *nat.Screen
+	pinger      *nat.Pinger
+	relay       *rtprelay.Relay // nil: media go as they like
+	engine      engine
 
 	users     *users // nil: no authentication
 	trusted   *middleware.Prefixes
@@ -91,9 +97,17 @@ func (p *proxy) assemble() {
 	c := p.c
 	p.trusted = middleware.NewPrefixes(c.trusted...)
 	p.flood = &middleware.RateLimit{Exempt: slices.Concat(loopback(), p.gateways(), c.trusted)}
+	p.screen = &nat.Screen{Allow: slices.Concat(p.gateways(), p.mailServers(), c.trusted)}
+	p.pinger = &nat.Pinger{Contacts: p.natted, Gone: p.gone, Interval: c.keepalive}
 	p.calls = &dialog.Tracker{OnEvent: account(p.log), Hangup: true}
-	p.router = recordroute.Router{Local: sipproxy.HandlerFunc(p.here), Foreign: recordroute.Strip}
-	p.registrar = &registrar.Registrar{Store: p.store, Domains: []string{c.domain()}, GRUU: true}
+	if p.relay = p.relayMedia(); p.relay != nil {
+		p.calls.Media = p.relay.Media
+	}
+	p.router = recordroute.Router{
+		Local: sipproxy.HandlerFunc(p.here), Foreign: recordroute.Strip,
+		User: nat.User, Flow: nat.Flow, Params: p.routeParams,
+	}
+	p.registrar = &registrar.Registrar{Store: p.store, Domains: []string{c.domain()}, GRUU: true, Received: nat.Behind}
 	if len(c.domains) > 0 {
 		p.registrar.Domains = c.domains
 	}
@@ -122,7 +136,10 @@ func (p *proxy) serve(out io.Writer) error {
 		Drain:  c.drain,
 		Runner: runners[c.runner],
 		Busy:   p.calls.Busy,
-		Logger: p.log,
+
+		ForceRport: true,
+		NonSIP:     nat.STUN,
+		Logger:     p.log,
 	}
 	p.server = s
 	if p.certs != nil {
@@ -143,12 +160,31 @@ func (p *proxy) serve(out io.Writer) error {
 	return err
 }
 
-// Close frees what build opened.
-func (p *proxy) Close() error {
-	if p.store == nil {
-		return nil
+// media sends media through the relay, if there is one.
+func (p *proxy) media(next sipproxy.Handler) sipproxy.Handler {
+	if p.relay == nil {
+		return next
 	}
-	return p.store.Close()
+	return p.relay.Middleware(next)
+}
+
+// routeParams are what our Record-Route remembers of a call.
+func (p *proxy) routeParams(b *sipproxy.Branch) sip.Params {
+	if p.relay == nil {
+		return nat.Params(b)
+	}
+	return nat.Params(b) + p.relay.Params(b)
+}
+
+// Close frees what build opened.
+func (p *proxy) Close() (err error) {
+	if p.engine != nil {
+		err = p.engine.Close()
+	}
+	if p.store != nil {
+		err = errors.Join(err, p.store.Close())
+	}
+	return err
 }
 
 // mailServer reads -voicemail.
@@ -163,9 +199,16 @@ func mailServer(s string) (sip.URI, error) {
 func (p *proxy) gateways() (list []netip.Prefix) {
 	rules := p.numbers.Load().rules
 	for i := range rules {
-		if a, ok := rules[i].gateway.IP(); ok {
-			list = append(list, netip.PrefixFrom(a, a.BitLen()))
-		}
+		list = appendHost(list, rules[i].gateway)
+	}
+	return list
+}
+
+func (p *proxy) mailServers() []netip.Prefix { return appendHost(nil, p.voicemail) }
+
+func appendHost(list []netip.Prefix, u sip.URI) []netip.Prefix {
+	if a, ok := u.IP(); ok {
+		return append(list, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return list
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sipkit/sipkit/nat"
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
 	"github.com/sipkit/sipkit/sipproxy/auth"
@@ -17,7 +18,10 @@ func (p *proxy) handler() sipproxy.Handler {
 	return sipproxy.Chain{
 		p.flood.Middleware,             // REQINIT: no more requests than a phone has reason for
 		middleware.Sanity{}.Middleware, // REQINIT: scanners get silence, OPTIONS for us 200
+		nat.Keep,                       // NATDETECT: phones learn how often to send keepalives
+		p.screen.Middleware,            // NATDETECT: nobody sends us where he cannot go himself
 		p.calls.Middleware,             // accounting
+		p.media,                        // MANAGE_BRANCH, MANAGE_REPLY, MANAGE_FAILURE: media through a relay
 		p.router.Middleware,            // WITHINDLG, record routing, no preloaded routes
 		p.registering.Middleware,       // AUTH: 401
 		p.calling.Middleware,           // AUTH: 407

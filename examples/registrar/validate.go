@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/sipkit/sipkit/registrar/redisstore"
 	"github.com/sipkit/sipkit/sip"
@@ -102,7 +104,27 @@ func (c *config) validateCalls() error {
 }
 
 func (c *config) validateMedia() error {
-	return oneOf("-media", c.media, "always", "nat", "never")
+	errs := []error{oneOf("-media", c.media, "always", "nat", "never")}
+	if e, ok := c.engine(nil).(interface{ Check() error }); ok {
+		errs = append(errs, prefixed("media relay", e.Check()))
+	}
+	for _, a := range slices.Concat(c.rtpproxy, c.rtpengine) {
+		if _, address, ok := strings.Cut(a, ":"); !ok || address == "" {
+			errs = append(errs, fmt.Errorf("relay %q is not transport:address, as in udp:127.0.0.1:7722", a))
+		}
+	}
+	if c.moh != "" && c.rtpproxy == nil && c.rtpengine == nil { // else it lies on the relay's disk
+		if played, _ := filepath.Glob(c.moh + "*"); played == nil {
+			errs = append(errs, fmt.Errorf("-moh %s: no such file", c.moh))
+		}
+	}
+	if s, err := os.Stat(c.record); c.record != "" && (err != nil || !s.IsDir()) {
+		errs = append(errs, fmt.Errorf("-record %s is not a directory", c.record))
+	}
+	if c.keepalive < 0 {
+		errs = append(errs, fmt.Errorf("-keepalive %s is negative", c.keepalive))
+	}
+	return errors.Join(errs...)
 }
 
 func oneOf(flag, value string, allowed ...string) error {

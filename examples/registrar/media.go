@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+
+	"github.com/sipkit/sipkit/dialog"
+	"github.com/sipkit/sipkit/nat"
+	"github.com/sipkit/sipkit/rtprelay"
+	"github.com/sipkit/sipkit/sipproxy"
+	"github.com/sipkit/sipkit/transport"
+)
+
+// An engine is what -rtpproxy and -rtpengine ask for, or the relay in this process.
+type engine interface {
+	rtprelay.Engine
+	io.Closer
+}
+
+// engine makes the engine; onTimeout is told of calls whose media have stopped, where the relay is our own.
+func (c *config) engine(onTimeout func(rtprelay.Ref)) engine {
+	var members []rtprelay.Member
+	for _, a := range c.rtpproxy {
+		members = append(members, rtprelay.Member{Name: a, Engine: &rtprelay.RTPProxy{Address: a}})
+	}
+	for _, a := range c.rtpengine {
+		members = append(members, rtprelay.Member{Name: a, Engine: &rtprelay.NG{Address: a}})
+	}
+	if members != nil {
+		return &rtprelay.Set{Members: members}
+	}
+	return &rtprelay.Embedded{Interfaces: c.mediaInterfaces(), RecordDir: c.record, OnTimeout: onTimeout}
+}
+
+// mediaInterfaces are the addresses of -listen, for the relay in this process; none when it listens on every address: that of the default route.
+func (c *config) mediaInterfaces() (list []rtprelay.Interface) {
+	for _, spec := range c.listen {
+		a, advertised, err := transport.ParseListen(spec)
+		ip := a.AddrPort.Addr()
+		if err != nil || ip.IsUnspecified() || slices.ContainsFunc(list, func(i rtprelay.Interface) bool { return i.Addr == ip }) {
+			continue
+		}
+		list = append(list, rtprelay.Interface{Name: ip.String(), Addr: ip, Advertise: advertisedIP(advertised)})
+	}
+	return list
+}
+
+// advertisedIP is the address of an advertised sent-by; invalid for a name.
+func advertisedIP(sentBy string) netip.Addr {
+	if at, err := netip.ParseAddrPort(sentBy); err == nil {
+		return at.Addr()
+	}
+	ip, _ := netip.ParseAddr(sentBy)
+	return ip
+}
+
+// relayMedia makes the relay of -media; nil for never.
+func (p *proxy) relayMedia() *rtprelay.Relay {
+	c := p.c
+	if c.media == "never" {
+		return nil
+	}
+	rl := &rtprelay.Relay{MusicOnHold: c.moh, OnTimeout: p.silent}
+	p.engine = c.engine(rl.TimedOut)
+	rl.Engine = p.engine
+	if c.media == "nat" {
+		rl.When, rl.WhenBranch = nat.Behind, callsBehindNAT
+	}
+	if c.record != "" {
+		rl.Record = func(*sipproxy.Request) bool { return true }
+	}
+	return rl
+}
+
+// silent ends a call whose media have stopped, with BYE to both sides.
+func (p *proxy) silent(r rtprelay.Ref) {
+	id := dialog.ID{CallID: r.CallID, CallerTag: r.FromTag, CalleeTag: r.ToTag}
+	go func() { // End waits for the answers
+		err := p.calls.End(context.Background(), id, "no media")
+		if err != nil && !errors.Is(err, dialog.ErrUnknown) {
+			p.log.Warn("a call without media has ended, and one side could not be told", "call-id", r.CallID, "error", err)
+		}
+	}()
+}
+
+// callsBehindNAT: the callee registered an address that is not where it is reached.
+func callsBehindNAT(b *sipproxy.Branch) bool {
+	at := b.Target.Next
+	if !b.Target.Flow.IsZero() {
+		at = b.Target.Flow.Remote()
+	}
+	ip, ok := b.Target.URI.IP()
+	return ok && at.AddrPort.IsValid() && ip.Unmap() != at.AddrPort.Addr().Unmap()
+}
