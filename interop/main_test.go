@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// balancer is the program under test, built once.
-var balancer string
+// The programs under test, built once.
+var balancer, registrarProgram, relayProgram string
 
 func TestMain(m *testing.M) { os.Exit(main(m)) }
 
@@ -20,12 +20,13 @@ func main(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	balancer = filepath.Join(dir, "loadbalancer")
-	build := exec.Command("go", "build", "-o", balancer, "../examples/loadbalancer")
+	sweepNamespaces()
+	build := exec.Command("go", "build", "-o", dir, "../examples/loadbalancer", "../examples/registrar", "../examples/rtprelay")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
+	balancer, registrarProgram, relayProgram = filepath.Join(dir, "loadbalancer"), filepath.Join(dir, "registrar"), filepath.Join(dir, "rtprelay")
 	return m.Run()
 }
 
