@@ -13,8 +13,8 @@ import (
 // value works. Requests without a name for the caller or the callee, private networks and methods are no concern of it.
 type Sanity struct {
 	// Scanners are parts of the User-Agent of tools that look for open proxies, in any case. Their requests get no answer,
-	// which would only tell them that somebody is there. nil: friendly-scanner, sipcli, sipvicious, sipsak's attack
-	// tool sundayddr, VaxSIPUserAgent, pplsip. Empty: none.
+	// which would only tell them that somebody is there. nil: friendly-scanner, sipcli, sipvicious, sundayddr,
+	// VaxSIPUserAgent, pplsip. Empty: none.
 	Scanners []string
 
 	MessageBytes int // larger requests: 513; 0: only the limit of the server
