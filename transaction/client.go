@@ -163,12 +163,19 @@ func (c *Client) Cancel(reason string) {
 	w.do(c, nil, transport.Flow{}, nil)
 }
 
-// Abandon forgets the user: no further calls to it, but one that is on its way. The machine goes on (ACK for late finals).
+// Abandon forgets the user: no further calls to it, but one that is on its way. An INVITE goes on by itself (its finals
+// want an ACK); others end here: nobody is left who wants their answer.
 func (c *Client) Abandon() {
 	s := c.layer.shard(c.link.hash)
 	s.Lock()
 	c.user = nil
+	if c.method == sip.INVITE || c.m.state == terminated {
+		s.Unlock()
+		return
+	}
+	w := c.settle(s, 0, c.m.end(0))
 	s.Unlock()
+	w.do(c, nil, transport.Flow{}, nil)
 }
 
 // Request is the request, nil once the transaction has its final response or ended.

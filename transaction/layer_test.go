@@ -251,6 +251,21 @@ func TestAbandon(t *testing.T) {
 	})
 }
 
+// TestAbandonNonInvite: nobody wants the answer, so nothing is sent again and nothing stays.
+func TestAbandonNonInvite(t *testing.T) {
+	n := &fakeNetwork{}
+	within(t, n, func(t *testing.T, l *Layer) {
+		c, err := l.Request(request(t, "OPTIONS", "z9hG4bKc1"), transport.Flow{}, &user{})
+		require.NoError(t, err)
+		c.Abandon()
+		c.Abandon()
+		require.Zero(t, l.Stats().Clients)
+		require.Len(t, n.take(), 1)
+		pass(10 * time.Second)
+		require.Empty(t, n.take())
+	})
+}
+
 func TestSendFailure(t *testing.T) {
 	cause := errors.New("no route")
 	for _, stream := range []bool{false, true} {
