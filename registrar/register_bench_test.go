@@ -90,10 +90,12 @@ func (f *feed) run(n int) {
 	<-f.served
 }
 
-func (f *feed) serve(tb testing.TB, h sipproxy.Handler) *sipproxy.Server {
+func (f *feed) serve(tb testing.TB, h sipproxy.Handler) *sipproxy.Server { return f.serveOn(tb, f, h) }
+
+func (f *feed) serveOn(tb testing.TB, n transport.Net, h sipproxy.Handler) *sipproxy.Server {
 	tb.Helper()
-	s := &sipproxy.Server{Listen: []string{"udp:192.0.2.1:5060"}, Names: []string{"example.com"}, Net: f, Drain: -1, Runner: sipproxy.Coroutines,
-		Logger: slog.New(slog.DiscardHandler), Handler: h}
+	s := &sipproxy.Server{Listen: []string{"udp:192.0.2.1:5060"}, Names: []string{"example.com"}, Net: n, Drain: -1, Runner: sipproxy.Coroutines,
+		Logger: slog.New(slog.DiscardHandler), Handler: h, Accept: registerStateful}
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(ctx) }()
@@ -107,6 +109,14 @@ func (f *feed) serve(tb testing.TB, h sipproxy.Handler) *sipproxy.Server {
 		<-ran
 	})
 	return s
+}
+
+// registerStateful keeps the retransmissions of other answers out of what is written.
+func registerStateful(r *sipproxy.Request) sipproxy.Mode {
+	if r.Method == sip.REGISTER {
+		return sipproxy.Stateful
+	}
+	return sipproxy.Stateless
 }
 
 // registerText is a REGISTER as SIPp's scenario of the whole-proxy benchmark sends it.
