@@ -3,6 +3,8 @@ package sipproxy_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -106,3 +108,37 @@ func good(t *testing.T, alice, bob *siptest.Phone) {
 
 // since is how much virtual time has passed.
 func since(start time.Time) time.Duration { return time.Since(start) }
+
+// A wire is a bare UDP socket that speaks with the proxy.
+type wire struct {
+	t     *testing.T
+	pc    net.PacketConn
+	later []*sip.Request
+	buf   [65535]byte
+}
+
+func socket(t *testing.T, k *siptest.Kit, ip string) *wire {
+	t.Helper()
+	pc, err := k.Network.Host(ip).ListenPacket(t.Context(), "udp", ip+":5060")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pc.Close() })
+	return &wire{t: t, pc: pc}
+}
+
+func (w *wire) send(text string) {
+	_, err := w.pc.WriteTo([]byte(text), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.101:5060")))
+	require.NoError(w.t, err)
+}
+
+func (w *wire) read() string {
+	n, _, err := w.pc.ReadFrom(w.buf[:])
+	require.NoError(w.t, err)
+	return string(w.buf[:n])
+}
+
+func (w *wire) expect(code int) {
+	text := w.read()
+	if want := fmt.Sprintf("SIP/2.0 %d ", code); !strings.HasPrefix(text, want) {
+		require.Fail(w.t, "expected "+want, text)
+	}
+}
