@@ -48,6 +48,7 @@ func TestCancelBeforeAny1xx(t *testing.T) {
 		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
 		bob.Silent()
 		call := alice.Invite(t, "sip:bob@example.com")
+		bob.Incoming(t) // else the CANCEL may find the branch not sent yet, which then never is
 		call.Expect(100)
 		start := time.Now()
 		call.Cancel()
