@@ -46,6 +46,7 @@ type config struct {
 	checkOnly bool
 	runner    string
 
+	relay engine           // in place of what media flags say
 	local sipproxy.Handler // requests in a dialog with this server itself, presence for instance; nil: 404
 }
 

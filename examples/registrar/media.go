@@ -22,6 +22,9 @@ type engine interface {
 
 // engine makes the engine; onTimeout is told of calls whose media have stopped, where the relay is our own.
 func (c *config) engine(onTimeout func(rtprelay.Ref)) engine {
+	if c.relay != nil {
+		return c.relay
+	}
 	var members []rtprelay.Member
 	for _, a := range c.rtpproxy {
 		members = append(members, rtprelay.Member{Name: a, Engine: &rtprelay.RTPProxy{Address: a}})
