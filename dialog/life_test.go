@@ -439,6 +439,7 @@ func TestSpiral(t *testing.T) {
 		require.Equal(t, "START", b.kinds())
 		in.Bye()
 		call.ExpectBye()
+		settle()
 		bob.Refuse(486)
 		alice.Invite(t, "sip:alias@example.com").Expect(486)
 		settle()
