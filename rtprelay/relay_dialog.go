@@ -28,7 +28,7 @@ func (rl *Relay) within(ctx context.Context, r *sipproxy.Request, next sipproxy.
 	}
 	rl.mu.Unlock()
 	if q.leg == nil {
-		if q.leg, q.by = fromRoute(r); q.leg == nil {
+		if q.leg, q.by = fromRoute(r); q.leg == nil || rl.taken(q.leg) {
 			return next.ServeSIP(ctx, r)
 		}
 		q.adopt = true

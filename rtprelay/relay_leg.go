@@ -36,7 +36,7 @@ func (l *relayLeg) ref() Ref {
 	return Ref{CallID: l.callID, Leg: l.id, FromTag: l.from, ToTag: l.to, Group: l.group, Node: l.node}
 }
 
-// find gives the leg of a dialog, and which party has tag a. Called with rl.mu held, as all below.
+// find gives the leg of a dialog, and which party has tag a. Called with rl.mu held, as all below that do not say otherwise.
 func (rl *Relay) find(callID, a, b string) (*relayLeg, callSide) {
 	var early *relayLeg
 	var who callSide
@@ -61,6 +61,18 @@ func (rl *Relay) find(callID, a, b string) (*relayLeg, callSide) {
 		return nil, nobody
 	}
 	return early, who
+}
+
+// taken reports whether the session of l belongs to another dialog: a proxy behind us forked, and two callees answered. Called without rl.mu.
+func (rl *Relay) taken(l *relayLeg) bool {
+	rl.mu.Lock()
+	defer rl.mu.Unlock()
+	for x := rl.calls[l.callID]; x != nil; x = x.next {
+		if x.id == l.id && x.from == l.from {
+			return true
+		}
+	}
+	return false
 }
 
 // enlist takes a leg into the table; it reports whether there is room. A former leg of that name goes, its session is the same.

@@ -627,3 +627,63 @@ func TestRelayStateless(t *testing.T) {
 		require.Empty(t, e.take(false))
 	})
 }
+
+// TestRelayEarlyBye: a BYE in an early dialog leaves the session to the INVITE, which goes on.
+func TestRelayEarlyBye(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		s := newStage(t, k, nil)
+		end := make(chan bool)
+		s.bob.OnCall(func(c *siptest.Call) {
+			c.Ring()
+			<-end
+			c.Refuse(487)
+		})
+		call := s.alice.Invite(t, "sip:bob@example.com")
+		call.Expect(180)
+		call.Start(sip.BYE).Expect(200)
+		settle()
+		require.Equal(t, 1, s.e.sessions())
+		close(end)
+		call.Expect(487)
+		s.over()
+	})
+}
+
+// TestRelayForkBehind: a proxy behind forks one branch of ours, and both callees answer. The first has the session; the second cannot take it away.
+func TestRelayForkBehind(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		s := newStage(t, k, nil, "192.0.2.102")
+		k.Server(t, &sipproxy.Server{Handler: sipproxy.Chain{recordroute.Middleware}.ThenFunc(
+			func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				return r.Forward(ctx, sipproxy.Target{URI: r.URI.WithHostPort(bobIP)}, sipproxy.Target{URI: r.URI.WithHostPort(carolIP)})
+			})})
+		carol := k.Phone("carol", carolIP)
+		carol.SDP = audio("10.0.0.3", 30000, "")
+		answer := func(after time.Duration) func(*siptest.Call) {
+			return func(c *siptest.Call) {
+				c.Respond(183, func(r *sip.Response) { r.SetBody("application/sdp", "") })
+				time.Sleep(after)
+				c.Answer()
+			}
+		}
+		s.bob.OnCall(answer(time.Second))
+		carol.OnCall(answer(time.Second + 10*time.Millisecond))
+		k.Network.SetLink(bobIP, "", siptest.Link{Delay: 100 * time.Millisecond})
+		k.Network.SetLink(carolIP, "", siptest.Link{Delay: 100 * time.Millisecond})
+		call := s.alice.Invite(t, "sip:bob@example.com")
+		call.Expect(183)
+		call.Expect(183)
+		first := call.Expect(200)
+		relays(t, &first.Header, 50000)
+		call.Ack()
+		second := call.Fork()
+		second.Ack()
+		settle()
+		second.Bye()
+		settle()
+		require.Equal(t, 1, s.e.sessions(), "the second's BYE is not the first's")
+		require.NotContains(t, s.e.take(false), "carol")
+		call.Bye()
+		s.over()
+	})
+}
