@@ -69,26 +69,29 @@ func (ns namespace) dial(addr string) (net.Conn, error) {
 	if ns == "" {
 		return net.DialTimeout("tcp", addr, time.Second)
 	}
-	type result struct {
-		c   net.Conn
-		err error
+	home, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return nil, err
 	}
-	ch := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
-		f, err := os.Open("/run/netns/" + string(ns))
-		if err == nil {
-			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
-			_ = f.Close()
+	defer func() { _ = home.Close() }()
+	away, err := os.Open("/run/netns/" + string(ns))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = away.Close() }()
+	runtime.LockOSThread()
+	if err := unix.Setns(int(away.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	defer func() {
+		// The thread must not end: programs that it started end with it (Pdeathsig).
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic(err)
 		}
-		r := result{err: err}
-		if err == nil {
-			r.c, r.err = net.DialTimeout("tcp", addr, time.Second)
-		}
-		ch <- r
+		runtime.UnlockOSThread()
 	}()
-	r := <-ch
-	return r.c, r.err
+	return net.DialTimeout("tcp", addr, time.Second)
 }
 
 // link joins two namespaces by a cable.

@@ -126,7 +126,7 @@ func launchPhone(t *testing.T, c phoneConfig) *phone {
 	if strings.Contains(c.addr, ":") {
 		family = "-6"
 	}
-	name, args := c.ns.command("baresip", family, "-s", "-f", dir)
+	name, args := c.ns.command("stdbuf", "-oL", "baresip", family, "-s", "-f", dir)
 	p := &phone{process: launch(t, name, args...), phoneConfig: c, dir: dir, events: make(chan phoneEvent, 1000)}
 	p.connect(control)
 	return p
