@@ -15,6 +15,7 @@ type branch struct {
 	fork    *fork
 	elses   []Target
 	step    step
+	wants   want
 	query   *transport.Query // for the DNS
 	base    *sip.Request     // the copy before a try; nil when no further try needs it
 	addrs   []transport.Addr
@@ -127,7 +128,7 @@ func (b *Branch) clock() {
 	r.mu.Lock()
 	var wake bool
 	var fresh task
-	if !b.ended && b.expired == 0 {
+	if !b.ended && b.expired == 0 && b.client != nil { // between two tries there is nothing to time
 		if left := time.Duration(b.deadline - r.srv.txs.Now()); left > 0 {
 			r.srv.txs.SetTimer(&b.timer, left)
 		} else {
@@ -378,6 +379,7 @@ func (b *Branch) again() bool {
 		return false
 	}
 	b.client = nil
+	b.Of.srv.txs.StopTimer(&b.timer)
 	b.Try++
 	b.step = stepDress
 	b.fork.todo = append(b.fork.todo, b)

@@ -32,16 +32,6 @@ func (v receiver) ServeUnreachable(sent []byte, to transport.Addr, err error) {
 	v.s.txs.Unreachable(sent, to, err)
 }
 
-func (v receiver) Stalled() {
-	n := v.s.stalls.Add(1)
-	switch n {
-	case 1:
-		v.s.log().Warn("a handler held up a reader: let it wait in Block")
-	case stallsToGoroutines:
-		v.s.log().Warn("handlers keep holding up readers: each runs on a goroutine of its own from now on")
-	}
-}
-
 // refuse answers a message that is not valid, when it is a request that can be answered. No state is made for it.
 func (s *Server) refuse(m sip.Message, f transport.Flow, fault *sip.Fault) {
 	s.count.invalid.Add(1)

@@ -30,7 +30,7 @@ type job interface{ run() }
 // newTask makes a task of the kind the server is set to. It counts as running until it ends, so it has to be started.
 func (s *Server) newTask() task {
 	s.tasks.n.Add(1)
-	if s.Runner == Goroutines || s.stalls.Load() >= stallsToGoroutines {
+	if s.Runner == Goroutines || s.onGoroutines() {
 		return &goroutine{s: s, ch: make(chan struct{}, 1)}
 	}
 	return s.coroutines.take()
@@ -66,9 +66,6 @@ func (c *taskCount) wait(bound time.Duration) bool {
 	}
 	return true
 }
-
-// stallsToGoroutines is how many times a handler may hold up a reader before all handlers run on goroutines of their own.
-const stallsToGoroutines = 3
 
 // requestKey finds the request a context belongs to.
 type requestKey struct{}

@@ -29,19 +29,21 @@ const (
 // the rest on the stack of whoever resumed the task.
 func (b *Branch) try() {
 	r := b.Of
-	for b.step != stepDone {
+	for {
 		r.task.outside((*tryJob)(b))
-		switch b.step {
-		case stepLocate:
+		switch b.wants {
+		case wantBranchHooks:
 			for _, f := range r.onBranch {
 				f(b)
 			}
-		case stepResolve:
+		case wantResolve:
 			b.resolve()
-		case stepSend:
+		case wantSendHooks:
 			for _, f := range r.onSend {
 				f(b)
 			}
+		case wantNothing:
+			return
 		}
 		if b.barred != 0 {
 			b.bar()
@@ -49,22 +51,35 @@ func (b *Branch) try() {
 	}
 }
 
-// tryJob goes on with a branch until a hook, the DNS or nothing is next.
+// A want is what tryJob leaves to the task. Only the task and its jobs use it: step is open to others once the branch is under way.
+type want uint8
+
+const (
+	wantNothing want = iota
+	wantBranchHooks
+	wantResolve
+	wantSendHooks
+)
+
+// tryJob goes on with a branch until a hook or the DNS is next, or it is under way or ended.
 type tryJob Branch
 
 func (j *tryJob) run() {
 	b := (*Branch)(j)
+	b.wants = wantNothing
 	for {
 		switch b.step {
 		case stepCopy:
 			b.copy()
 			b.step = stepLocate
 			if len(b.Of.onBranch) > 0 {
+				b.wants = wantBranchHooks
 				return
 			}
 		case stepLocate:
 			b.step = b.locate()
 			if b.step == stepResolve {
+				b.wants = wantResolve
 				return
 			}
 		case stepResolve:
@@ -72,10 +87,13 @@ func (j *tryJob) run() {
 		case stepDress:
 			b.step = b.dress()
 			if b.step == stepSend && len(b.Of.onSend) > 0 {
+				b.wants = wantSendHooks
 				return
 			}
 		case stepSend:
-			b.step = b.send()
+			if b.send() {
+				return // from here on its answers move it
+			}
 		case stepDone:
 			return
 		}
@@ -259,26 +277,36 @@ func (b *Branch) flow() (transport.Flow, error) {
 	return b.Of.srv.trs.FlowTo(b.addrs[b.Try], b.Of.Flow)
 }
 
-// send hands the branch to the transaction layer (§16.6 step 10), or to the socket when there is no state.
-func (b *Branch) send() step {
+// send hands the branch to the transaction layer (§16.6 step 10), or to the socket when there is no state. It reports whether the branch
+// is out of the task's hands.
+func (b *Branch) send() bool {
 	if b.tooLarge() {
 		// The transport is chosen once more: TCP first, and UDP if that is refused.
 		at := b.addrs[b.Try]
 		b.large = true
 		b.addrs = slices.Insert(slices.Clone(b.addrs), b.Try, transport.Addr{Proto: transport.TCP, AddrPort: at.AddrPort, Name: at.Name})
-		return stepDress
+		b.step = stepDress
+		return false
 	}
+	err := b.start()
+	if err != nil {
+		b.step = b.nextAddress(err)
+	}
+	return err == nil
+}
+
+// start begins the client transaction. Its answers may come before it returns.
+func (b *Branch) start() error {
 	r := b.Of
 	if r.tx == nil {
-		if err := b.Flow.Send(b.Request, nil); err != nil {
-			return b.nextAddress(err)
-		}
-		return stepDone
+		b.step = stepDone
+		return b.Flow.Send(b.Request, nil)
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	b.step = stepDone
 	if b.ended || b.fork.over { // decided while the hooks ran
-		r.mu.Unlock()
-		return stepDone
+		return nil
 	}
 	if b.Try+1 >= len(b.addrs) {
 		b.base = nil // the last try: nobody needs it again
@@ -288,11 +316,7 @@ func (b *Branch) send() step {
 		b.client = client
 		b.arm()
 	}
-	r.mu.Unlock()
-	if err != nil {
-		return b.nextAddress(err)
-	}
-	return stepDone
+	return err
 }
 
 // tooLarge reports whether the request as it stands wants TCP instead of the UDP flow at hand.

@@ -89,7 +89,7 @@ type state struct {
 	txs        *transaction.Layer
 	coroutines coroutines
 	tasks      taskCount
-	stalls     atomic.Int64
+	stalls     stalls
 	strict     wrongGoroutine
 	hasTCP     bool
 	count      counters
@@ -227,9 +227,6 @@ func (s *Server) open(ctx context.Context) error {
 	s.trs.Start()
 	return nil
 }
-
-// stallAfter is how long a handler may hold up a reader before another goroutine takes the reader over.
-const stallAfter = 5 * time.Millisecond
 
 func (s *Server) listen() []string {
 	if len(s.Listen) == 0 {

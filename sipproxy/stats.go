@@ -52,7 +52,7 @@ func (s *Server) Stats() Stats {
 		Requests: c.requests.Load(), Stateless: c.stateless.Load(), InProgress: active, Canceled: c.canceled.Load(),
 		Invalid: c.invalid.Load(), Discarded: c.discarded.Load(), OverLimit: c.overLimit.Load(), OverBranches: c.overBranches.Load(), Drained: c.drained.Load(),
 		Silenced: c.silenced.Load(), Panics: c.panics.Load(), BadReturns: c.badReturns.Load(), Acks: c.acks.Load(), Unsent: c.unsent.Load(),
-		StrayResponses: c.strayResponses.Load(), StatelessRefused: c.statelessRefused.Load(), Stalls: uint64(s.stalls.Load()),
+		StrayResponses: c.strayResponses.Load(), StatelessRefused: c.statelessRefused.Load(), Stalls: s.stalls.count.Load(),
 		Transactions: s.txs.Stats(), Transport: s.trs.Stats(),
 	}
 }
