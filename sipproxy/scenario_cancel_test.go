@@ -324,3 +324,27 @@ func TestCancelIgnored(t *testing.T) {
 		require.InDelta(t, 42, since(start).Seconds(), 1)
 	})
 }
+
+// Contract 4: when the deadline has passed no alternative is begun any more, whatever the branches end with.
+func TestNoElseAfterTheDeadline(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			ring, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			t := at(k, r, "192.0.2.20")
+			t.Else = ats(k, r, "192.0.2.30")
+			return r.Forward(ring, t)
+		})
+		alice, bob, carol := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20"), k.Phone("carol", "192.0.2.30")
+		bob.Raw()
+		call := alice.Invite(t, "sip:bob@example.com")
+		invite := request(t, bob.Receive())
+		bob.Send(sip.NewResponse(invite, 180, "", "b").String())
+		call.Expect(180)
+		cancel := request(t, bob.Receive())
+		bob.Send(sip.NewResponse(cancel, 200, "", "b").String())
+		bob.Send(sip.NewResponse(invite, 503, "", "b").String())
+		call.Expect(500, 408)
+		carol.NoCall(t, time.Minute)
+	})
+}
