@@ -90,6 +90,7 @@ func (q *relayRequest) first(b *sipproxy.Branch) {
 func (q *relayRequest) offer(b *sipproxy.Branch, l *relayLeg) (Result, error) {
 	res, err := q.rl.rewrite(q.ctx, q.ctx, &b.Request.Header, q.step(b, l, q.by, q.r.Source, false))
 	switch {
+	case err != nil && q.ctx.Err() != nil: // cancelled meanwhile: no fault of the engine, and the branch will not be sent
 	case err != nil:
 		if q.rl.failed(l.ref(), err) {
 			q.refuse(b)

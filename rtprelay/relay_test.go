@@ -687,3 +687,22 @@ func TestRelayForkBehind(t *testing.T) {
 		s.over()
 	})
 }
+
+// TestRelayCancelledOffer: the caller gives up while the engine is asked. Nothing goes to the callee, and it is no failure of the engine.
+func TestRelayCancelledOffer(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		s := newStage(t, k, func(rl *rtprelay.Relay) {
+			rl.OnFailure = func(rtprelay.Ref, error) { t.Error("told of a failure") }
+		})
+		s.e.delay = 4 * time.Second
+		start := time.Now()
+		call := s.alice.Invite(t, "sip:bob@example.com")
+		call.Expect(100)
+		time.Sleep(time.Second)
+		call.Cancel()
+		call.Expect(487)
+		require.Less(t, time.Since(start), 2*time.Second)
+		s.bob.NoCall(t, 10*time.Second)
+		s.over()
+	})
+}
