@@ -22,6 +22,7 @@ func (p *proxy) handler() sipproxy.Handler {
 		p.screen.Middleware,            // NATDETECT: nobody sends us where he cannot go himself
 		p.calls.Middleware,             // accounting
 		p.media,                        // MANAGE_BRANCH, MANAGE_REPLY, MANAGE_FAILURE: media through a relay
+		p.calling.Withhold,             // WITHINDLG: nobody else sees credentials for us
 		p.router.Middleware,            // WITHINDLG, record routing, no preloaded routes
 		p.registering.Middleware,       // AUTH: 401
 		p.calling.Middleware,           // AUTH: 407

@@ -54,6 +54,9 @@ func (u *users) readRealms() error {
 // realm is the protection space of a request: the domain that the caller claims (for REGISTER the one he registers in) if the file has users for it, the
 // only realm in the file when there is one, else the first domain.
 func (p *proxy) realm(r *sipproxy.Request) string {
+	if p.users == nil {
+		return p.c.domain()
+	}
 	named := r.From
 	if r.Method == sip.REGISTER {
 		named = r.To

@@ -74,9 +74,7 @@ func User(ctx context.Context) (Identity, bool) {
 func (d *Digest) Middleware(next sipproxy.Handler) sipproxy.Handler {
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
 		if r.Method == sip.ACK || r.Method == sip.CANCEL {
-			if r.Has(d.header()) {
-				d.strip(r, d.realm(r))
-			}
+			d.withhold(r)
 			return next.ServeSIP(ctx, r)
 		}
 		id, refuse := d.Authenticate(ctx, r)
@@ -89,6 +87,21 @@ func (d *Digest) Middleware(next sipproxy.Handler) sipproxy.Handler {
 		}
 		return next.ServeSIP(ctx, r)
 	})
+}
+
+// Withhold is a sipproxy.Middleware that keeps credentials for the realm from being forwarded (§22.3) and asks nobody. It is for requests
+// that never come to Middleware, such as those in dialogs: phones repeat their credentials in them. Place it before what routes those.
+func (d *Digest) Withhold(next sipproxy.Handler) sipproxy.Handler {
+	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+		d.withhold(r)
+		return next.ServeSIP(ctx, r)
+	})
+}
+
+func (d *Digest) withhold(r *sipproxy.Request) {
+	if r.Has(d.header()) {
+		d.strip(r, d.realm(r))
+	}
 }
 
 // Authenticate checks the credentials of a request, for handlers that do not want Middleware. It returns the user, or the response that asks

@@ -433,3 +433,23 @@ func TestOwn(t *testing.T) {
 		require.EqualValues(t, 6, d.Stats().NotOwn)
 	})
 }
+
+// TestWithhold: what never comes to Middleware loses its credentials for the realm all the same, and nobody is asked.
+func TestWithhold(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		d := &auth.Digest{Source: users(), Realm: domain, Proxy: true}
+		alice, bob := serve(t, k, sipproxy.Chain{d.Withhold}.ThenFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			return r.Forward(ctx, sipproxy.Target{Next: transport.Addr{Proto: k.Proto, AddrPort: netip.MustParseAddrPort("192.0.2.2:5060")}})
+		})), k.Phone("bob", "192.0.2.2")
+		const ours = `Digest username="alice", realm="` + domain + `", nonce="n", uri="sip:x", response="00"`
+		const foreign = `Digest username="alice", realm="elsewhere", nonce="n", uri="sip:x", response="00"`
+		call := alice.Call(t, "sip:bob@"+domain, func(r *sip.Request) {
+			r.Add("Proxy-Authorization", ours)
+			r.Add("Proxy-Authorization", foreign)
+		})
+		in := bob.Incoming(t)
+		require.Equal(t, foreign, strings.Join(slices.Collect(in.Invitation().All("Proxy-Authorization")), " and "))
+		in.ExpectAck()
+		call.Bye()
+	})
+}
