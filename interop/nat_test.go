@@ -30,6 +30,9 @@ func TestPhonesBehindNAT(t *testing.T) {
 			b.call(a)
 			talk(a, b)
 			a.hangup(b)
+			if c.name == "udp" {
+				checkNAT(t, o)
+			}
 		})
 	}
 }

@@ -15,6 +15,8 @@ import (
 type packet struct {
 	from, to string
 	msg      sip.Message
+
+	announced, size int // Content-Length, and the bytes there are
 }
 
 // readTrace finds the messages in what a proxy printed. Lines without a time before them are its log.
@@ -34,7 +36,10 @@ func readTrace(t *testing.T, text string) (packets []packet) {
 		}
 		m, err := sip.ParseString(body)
 		require.NoError(t, err, body)
-		packets = append(packets, packet{from: head[1], to: head[3], msg: m})
+		p := packet{from: head[1], to: head[3], msg: m}
+		p.announced, _ = m.Head().ContentLength()
+		p.size = bodySize(body)
+		packets = append(packets, p)
 		head, lines = nil, nil
 	}
 	for line := range strings.Lines(text) {
@@ -53,6 +58,15 @@ func readTrace(t *testing.T, text string) (packets []packet) {
 		trim(packets[i].msg)
 	}
 	return packets
+}
+
+// bodySize counts the bytes behind the empty line. Bodies end with one line end.
+func bodySize(text string) int {
+	_, body, _ := strings.Cut(text, "\r\n\r\n")
+	if body = strings.TrimRight(body, "\r\n"); body == "" {
+		return 0
+	}
+	return len(body) + len("\r\n")
 }
 
 // trim takes off what the trace's own empty line added behind a body.
