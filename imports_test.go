@@ -29,7 +29,7 @@ var floors = map[string]int{
 var libraries = map[string][]string{
 	"github.com/miekg/dns":                {"transport"},
 	"github.com/gobwas/ws":                {"transport"},
-	"github.com/gaissmai/bart":            {"sipproxy/middleware", "sipproxy/auth"},
+	"github.com/gaissmai/bart":            {"sipproxy/middleware", "sipproxy/auth", "nat"},
 	"github.com/pion/sdp/v3":              {"dialog", "rtprelay"},
 	"github.com/redis/go-redis/v9":        {"registrar/redisstore"},
 	"github.com/prometheus/client_golang": {"sipproxy/admin"},
