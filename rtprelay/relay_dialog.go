@@ -28,7 +28,7 @@ func (rl *Relay) within(ctx context.Context, r *sipproxy.Request, next sipproxy.
 	}
 	rl.mu.Unlock()
 	if q.leg == nil {
-		if q.leg, q.by = fromRoute(r); q.leg == nil || rl.taken(q.leg) {
+		if q.leg, q.by = fromRoute(r); q.leg == nil || rl.anothers(q.leg) {
 			return next.ServeSIP(ctx, r)
 		}
 		q.adopt = true
@@ -50,6 +50,13 @@ func (rl *Relay) within(ctx context.Context, r *sipproxy.Request, next sipproxy.
 		q.settle(q.leg, nobody, "") // an offer that was refused waits for nothing (RFC 3264 §4)
 	}
 	return res
+}
+
+// anothers reports whether the session of l belongs to another dialog: a proxy behind us forked, and two callees answered.
+func (rl *Relay) anothers(l *relayLeg) bool {
+	rl.mu.Lock()
+	defer rl.mu.Unlock()
+	return rl.taken(l)
 }
 
 // bye deletes the session when the BYE's transaction is over, whatever became of it; not when it was challenged or refused here.

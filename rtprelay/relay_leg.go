@@ -11,6 +11,8 @@ type relayLeg struct {
 	callID, from, to string // from is the caller's tag, to the callee's: the last one seen until a 2xx
 	node             string
 	id, group        int
+	branch           int      // Branch.ID: mostly id
+	request          uint32   // hash of the branch parameter of the INVITE
 	pending          callSide // whose offer waits for its answer
 	confirmed        bool     // by a 2xx
 	gone             bool     // not in the table any more
@@ -63,10 +65,12 @@ func (rl *Relay) find(callID, a, b string) (*relayLeg, callSide) {
 	return early, who
 }
 
-// taken reports whether the session of l belongs to another dialog: a proxy behind us forked, and two callees answered. Called without rl.mu.
+// legStride is added to the id of a branch when another request of the call has a branch of that id: a proxy before us forked. It is the usual
+// limit of branches.
+const legStride = 64
+
+// taken reports whether another leg has the name of l, and so its session.
 func (rl *Relay) taken(l *relayLeg) bool {
-	rl.mu.Lock()
-	defer rl.mu.Unlock()
 	for x := rl.calls[l.callID]; x != nil; x = x.next {
 		if x.id == l.id && x.from == l.from {
 			return true
@@ -75,7 +79,7 @@ func (rl *Relay) taken(l *relayLeg) bool {
 	return false
 }
 
-// enlist takes a leg into the table; it reports whether there is room. A former leg of that name goes, its session is the same.
+// enlist takes a leg into the table, under an id that is free; it reports whether there is room.
 func (rl *Relay) enlist(l *relayLeg) (expired []Ref, ok bool) {
 	now := time.Now()
 	for old := rl.list.newer; old != &rl.list && now.Sub(old.used) > cmp.Or(rl.MaxAge, defaultRelayAge); old = rl.list.newer {
@@ -83,15 +87,12 @@ func (rl *Relay) enlist(l *relayLeg) (expired []Ref, ok bool) {
 		expired = append(expired, old.ref())
 		rl.unlist(old)
 	}
-	for x := rl.calls[l.callID]; x != nil; x = x.next {
-		if x.id == l.id && x.from == l.from {
-			rl.unlist(x)
-			break
-		}
-	}
 	if rl.held >= cmp.Or(rl.Max, defaultRelayMax) {
 		rl.count.limited.Add(1)
 		return expired, false
+	}
+	for rl.taken(l) {
+		l.id += legStride
 	}
 	l.callID, l.from, l.to, l.node = strings.Clone(l.callID), strings.Clone(l.from), strings.Clone(l.to), strings.Clone(l.node)
 	l.next = rl.calls[l.callID]

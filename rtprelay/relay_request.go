@@ -65,23 +65,25 @@ func (q *relayRequest) first(b *sipproxy.Branch) {
 	if !q.wanted && !q.rl.WhenBranch(b) {
 		return
 	}
-	l := &relayLeg{callID: q.r.CallID(), from: q.r.FromTag(), id: b.ID, gone: true}
+	l := &relayLeg{callID: q.r.CallID(), from: q.r.FromTag(), id: b.ID, branch: b.ID, request: hashOf(q.r.Branch()), gone: true}
 	if q.rl.Group != nil {
 		l.group = q.rl.Group(q.r)
+	}
+	if !q.keep(l) {
+		q.refuse(b)
+		return
 	}
 	br := relayBranch{id: b.ID, leg: l, did: didAsk}
 	if describes(&b.Request.Header) {
 		br.did = didOffer
 		res, err := q.offer(b, l)
 		if err != nil || res.Streams == 0 {
+			q.rl.mu.Lock()
+			q.rl.unlist(l)
+			q.rl.mu.Unlock()
 			return
 		}
-		l.node, l.pending = res.Node, caller
-	}
-	if !q.keep(l) {
-		q.rl.remove(q.ctx, []Ref{l.ref()})
-		q.refuse(b)
-		return
+		q.settle(l, caller, res.Node)
 	}
 	q.branches = append(q.branches, br)
 }

@@ -23,7 +23,8 @@ func (rl *Relay) Params(b *sipproxy.Branch) sip.Params {
 	if r.InDialog() {
 		l, _ = rl.find(r.CallID(), r.FromTag(), r.ToTag())
 	} else {
-		for l = rl.calls[r.CallID()]; l != nil && (l.id != b.ID || l.from != r.FromTag()); l = l.next {
+		request := hashOf(r.Branch())
+		for l = rl.calls[r.CallID()]; l != nil && (l.branch != b.ID || l.request != request || l.from != r.FromTag()); l = l.next {
 		}
 	}
 	if l == nil {
@@ -33,10 +34,12 @@ func (rl *Relay) Params(b *sipproxy.Branch) sip.Params {
 }
 
 // tagHash tells which of two tags is the caller's.
-func tagHash(tag string) string {
+func tagHash(tag string) string { return strconv.FormatUint(uint64(hashOf(tag)), 36) }
+
+func hashOf(s string) uint32 {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(tag))
-	return strconv.FormatUint(uint64(h.Sum32()), 36)
+	_, _ = h.Write([]byte(s))
+	return h.Sum32()
 }
 
 // fromRoute rebuilds a leg from the parameter on our own Route. Whether to trust it is for recordroute, which signs it.

@@ -706,3 +706,46 @@ func TestRelayCancelledOffer(t *testing.T) {
 		s.over()
 	})
 }
+
+// TestRelayForkBefore: a proxy before us forks, and two INVITEs of one call come here. Each has its own session.
+func TestRelayForkBefore(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		k.Server(t, &sipproxy.Server{Handler: sipproxy.Chain{recordroute.Middleware}.ThenFunc(
+			func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				return r.Forward(ctx, sipproxy.Target{URI: r.URI.WithHostPort("192.0.2.102")},
+					sipproxy.Target{URI: r.URI.WithUser("carol").WithHostPort("192.0.2.102")})
+			})})
+		e := &ledgerEngine{}
+		rl := &rtprelay.Relay{Engine: e}
+		k.Server(t, &sipproxy.Server{Handler: sipproxy.Chain{rl.Middleware, recordroute.Router{Params: rl.Params}.Middleware}.ThenFunc(
+			func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				return r.Forward(ctx, sipproxy.Target{URI: r.URI.WithHostPort(map[string]string{"bob": bobIP, "carol": carolIP}[r.URI.User])})
+			})})
+		s := &stage{t: t, k: k, e: e, rl: rl, alice: k.Phone("alice", aliceIP), bob: k.Phone("bob", bobIP)}
+		carol := k.Phone("carol", carolIP)
+		s.alice.SDP, s.bob.SDP, carol.SDP = audio("10.0.0.1", 10000, ""), audio("10.0.0.2", 20000, ""), audio("10.0.0.3", 30000, "")
+		s.bob.Ring()
+		carol.AnswerAfter(time.Second)
+		call := s.alice.Invite(t, "sip:bob@example.com")
+		call.Expect(180)
+		call.Expect(180)
+		settle()
+		require.Equal(t, 2, e.sessions())
+		answer := call.Expect(200)
+		call.Ack()
+		in := carol.Incoming(t)
+		in.ExpectAck()
+		ports := map[uint16]uint16{40000: 50000, 46400: 56400}
+		d, err := rtprelay.ParseSDP(in.Invitation().Body())
+		require.NoError(t, err)
+		relays(t, &answer.Header, ports[d.Media[0].Port])
+		settle()
+		require.Equal(t, 1, e.sessions())
+		call.Reinvite()
+		relays(t, &in.ExpectRequest(sip.INVITE).Header, d.Media[0].Port)
+		in.ExpectAck()
+		call.Bye()
+		in.ExpectBye()
+		s.over()
+	})
+}
