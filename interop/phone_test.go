@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +36,8 @@ type phoneConfig struct {
 	hertz     float64
 	addr      string // its own
 	server    string // host:port, brackets around IPv6
+	port      string // where it listens; launchPhone chooses
+	control   string // port that it is driven at; launchPhone chooses
 	transport string // udp, tcp, tls
 	outbound  bool   // RFC 5626
 	ca        string // PEM file for tls
@@ -54,9 +55,17 @@ type phoneEvent struct {
 	Data     string `json:"data"`
 }
 
+// free is a port that nothing uses.
+func free(t *testing.T) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(freePort(t))
+	require.NoError(t, err)
+	return port
+}
+
 var loopbacks atomic.Int64
 
-// loopback is an address of this machine that nothing else uses: phones listen at fixed ports.
+// loopback is an address of this machine that nothing else uses. Phones stay at 127.0.0.1: what they send comes from there.
 func loopback() string {
 	n := loopbacks.Add(1)
 	return fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()>>8&63, os.Getpid()&255, n%250+2)
@@ -75,18 +84,14 @@ func (c *phoneConfig) accountLine() string {
 }
 
 func (c *phoneConfig) config(dir, control string) string {
-	host := c.addr
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
 	modules := "module g711.so\nmodule uuid.so\nmodule aubridge.so\nmodule sndfile.so\nmodule aufile.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n"
 	tls := ""
 	if c.ca != "" {
 		tls = "sip_cafile " + c.ca + "\n"
 	}
-	return "poll_method epoll\nsip_listen " + host + ":5070\n" + tls +
+	return "poll_method epoll\nsip_listen " + net.JoinHostPort(c.addr, c.port) + "\n" + tls +
 		"audio_player aubridge,spk\naudio_source aufile," + filepath.Join(dir, "tone.wav") + "\naudio_alert aubridge,al\n" +
-		"ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports 20000-20999\n" +
+		"ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports 20000-28999\n" +
 		"net_interface " + c.addr + "\nmodule_path " + baresipModules + "\n" + modules +
 		"ctrl_tcp_listen " + control + "\nsnd_path " + dir + "\n"
 }
@@ -113,8 +118,12 @@ func launchPhone(t *testing.T, c phoneConfig) *phone {
 	if c.password == "" {
 		c.password = password(c.user)
 	}
+	c.port, c.control = "5070", "4444"
+	if c.ns == "" { // phones share the machine
+		c.port, c.control = free(t), free(t)
+	}
 	dir := t.TempDir()
-	control := net.JoinHostPort(c.addr, "4444")
+	control := net.JoinHostPort(c.addr, c.control)
 	write := func(name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
@@ -209,12 +218,6 @@ func (p *phone) hangup(other *phone) {
 	p.t.Helper()
 	p.do("hangup", "")
 	other.wait("CALL_CLOSED")
-}
-
-// kill takes the phone off the net without a word.
-func (p *phone) kill() {
-	_ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGKILL)
-	_ = p.cmd.Wait()
 }
 
 // hears waits until the last half second that the phone recorded is the tone of the other, and says so in the log.

@@ -79,6 +79,14 @@ func (p *process) stop() {
 	_ = p.cmd.Wait() // how it ended is the business of whoever looks at ProcessState
 }
 
+// kill ends it without a word.
+func (p *process) kill() {
+	p.signal(syscall.SIGKILL)
+	_ = p.cmd.Wait()
+}
+
+func (p *process) signal(s syscall.Signal) { _ = syscall.Kill(p.cmd.Process.Pid, s) }
+
 // await gives the rest of the first line that begins so.
 func (p *process) await(prefix string) string {
 	p.t.Helper()

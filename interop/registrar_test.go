@@ -56,8 +56,14 @@ func (o *office) start() {
 	name, args := o.ns.command(registrarProgram, o.args...)
 	o.process = launch(o.t, name, args...)
 	o.addr = make(map[string]string)
-	for range 3 {
+	for _, a := range o.args {
+		if a != "-listen" {
+			continue
+		}
 		proto, addr, _ := strings.Cut(o.await("listening on "), ":")
+		if strings.HasPrefix(addr, "[") {
+			proto += "6"
+		}
 		o.addr[proto] = addr
 	}
 }
@@ -86,6 +92,10 @@ func (o *office) where(c phoneConfig) phoneConfig {
 	}
 	if c.transport == "tls" {
 		c.ca = filepath.Join(o.dir, "cert.pem")
+	}
+	if strings.Contains(c.addr, ":") {
+		c.server = o.addr[c.transport+"6"]
+		return c
 	}
 	c.server = o.addr[c.transport]
 	return c

@@ -35,7 +35,7 @@ func (c *config) engine(onTimeout func(rtprelay.Ref)) engine {
 	if members != nil {
 		return &rtprelay.Set{Members: members}
 	}
-	return &rtprelay.Embedded{Interfaces: c.mediaInterfaces(), RecordDir: c.record, OnTimeout: onTimeout}
+	return &rtprelay.Embedded{Interfaces: c.mediaInterfaces(), RecordDir: c.record, Timeout: c.silence, OnTimeout: onTimeout}
 }
 
 // mediaInterfaces are the addresses of -listen, for the relay in this process; none when it listens on every address: that of the default route.

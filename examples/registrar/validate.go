@@ -121,6 +121,9 @@ func (c *config) validateMedia() error {
 	if s, err := os.Stat(c.record); c.record != "" && (err != nil || !s.IsDir()) {
 		errs = append(errs, fmt.Errorf("-record %s is not a directory", c.record))
 	}
+	if c.silence < 0 {
+		errs = append(errs, fmt.Errorf("-media-timeout %s is negative", c.silence))
+	}
 	if c.keepalive < 0 {
 		errs = append(errs, fmt.Errorf("-keepalive %s is negative", c.keepalive))
 	}

@@ -1,0 +1,177 @@
+package interop
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sipkit/sipkit/sip"
+)
+
+// Two phones hear each other through each media engine.
+func TestPhonesThroughEngines(t *testing.T) {
+	t.Parallel()
+	need(t, "baresip")
+	for _, e := range []struct {
+		name  string
+		start func(t *testing.T, host string) []string // gives flags for the registrar
+	}{
+		{"embedded", func(*testing.T, string) []string { return nil }},
+		{"rtpproxy", startRelay},
+		{"rtpengine", startEngine},
+	} {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			host := loopback()
+			o := openOffice(t, "", host, append([]string{"-media", "always"}, e.start(t, host)...)...)
+			a, b := pair(o, phoneConfig{})
+			for range 2 {
+				a.call(b)
+				talk(a, b)
+				a.hangup(b)
+				a, b = b, a
+			}
+			n := 0
+			for _, sdp := range o.descriptions() {
+				require.Contains(t, sdp, "c=IN IP4 "+host+"\r\n")
+				n++
+			}
+			require.GreaterOrEqual(t, n, 4, "offers and answers that went out")
+		})
+	}
+}
+
+// startRelay starts examples/rtprelay, which speaks the protocol of RTPProxy.
+func startRelay(t *testing.T, host string) []string {
+	t.Helper()
+	control := "udp:" + freePort(t)
+	p := launch(t, relayProgram, "-listen", control, "-interface", "lan="+host)
+	poll(t, "rtprelay", func() bool { return strings.Contains(p.output(), "msg=ready") })
+	return []string{"-rtpproxy", control}
+}
+
+// startEngine starts rtpengine without its kernel module.
+func startEngine(t *testing.T, host string) []string {
+	t.Helper()
+	need(t, "rtpengine")
+	control := freePort(t)
+	p := launch(t, "rtpengine", "--config-file=none", "--table=-1", "--interface="+host, "--listen-ng="+control, "--port-min=30000", "--port-max=30999",
+		"--foreground", "--log-stderr", "--log-level=6", "--pidfile="+filepath.Join(t.TempDir(), "pid"), "--num-threads=2")
+	poll(t, "rtpengine", func() bool { return strings.Contains(p.output(), "Startup complete") })
+	return []string{"-rtpengine", "udp:" + control}
+}
+
+// packets is the trace of the registrar so far.
+func (o *office) packets() []packet {
+	o.t.Helper()
+	return readTrace(o.t, withoutLog(o.output()))
+}
+
+func (o *office) sent(p packet) bool {
+	for _, a := range o.addr {
+		if p.from == a {
+			return true
+		}
+	}
+	return false
+}
+
+// descriptions are the offers and answers that the registrar sent.
+func (o *office) descriptions() (list []string) {
+	o.t.Helper()
+	for _, p := range o.packets() {
+		if body := p.msg.Head().Body(); body != "" && o.sent(p) {
+			list = append(list, body)
+		}
+	}
+	return list
+}
+
+// byes are where the registrar sent BYEs to.
+func (o *office) byes() (to []string) {
+	o.t.Helper()
+	for _, p := range o.packets() {
+		if m, ok := p.msg.(*sip.Request); ok && m.Method == sip.BYE && o.sent(p) && !slices.Contains(to, p.to) {
+			to = append(to, p.to)
+		}
+	}
+	return to
+}
+
+// When the media of a call stop, both parties get a BYE.
+func TestMediaTimeout(t *testing.T) {
+	t.Parallel()
+	need(t, "baresip")
+	o := openOffice(t, "", loopback(), "-media", "always", "-media-timeout", "1s")
+	a, b := pair(o, phoneConfig{})
+	a.call(b)
+	talk(a, b)
+	start := time.Now()
+	a.kill()
+	b.signal(syscall.SIGSTOP) // the relay hears the other one neither
+	poll(t, "BYE to both", func() bool { return len(o.byes()) == 2 })
+	require.ElementsMatch(t, []string{a.addr + ":" + a.port, b.addr + ":" + b.port}, o.byes())
+	b.signal(syscall.SIGCONT)
+	b.wait("CALL_CLOSED")
+	poll(t, "STOP", func() bool { return strings.Contains(o.output(), "kind=STOP") })
+	t.Logf("BYE to both after %v", time.Since(start).Round(10*time.Millisecond))
+}
+
+// A recording holds the packets of both parties.
+func TestRecording(t *testing.T) {
+	t.Parallel()
+	need(t, "baresip", "tshark")
+	dir := t.TempDir()
+	o := openOffice(t, "", loopback(), "-media", "always", "-record", dir)
+	a, b := pair(o, phoneConfig{})
+	a.call(b)
+	talk(a, b)
+	a.hangup(b)
+	var files []string
+	poll(t, "a recording", func() bool {
+		files, _ = filepath.Glob(filepath.Join(dir, "*.pcap"))
+		return len(files) == 1
+	})
+	out, err := exec.CommandContext(t.Context(), "tshark", "-r", files[0], "--enable-heuristic", "rtp_udp", "-Y", "rtp", "-T", "fields", "-e", "ip.src", "-e", "udp.srcport", "-e", "rtp.ssrc",
+		"-e", "rtp.p_type").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	count := make(map[string]int)
+	for l := range strings.Lines(string(out)) {
+		if f := strings.Fields(l); len(f) == 4 && f[3] == "0" {
+			count[f[0]+":"+f[1]+" "+f[2]]++
+		}
+	}
+	t.Log("packets of each party:", count)
+	require.Len(t, count, 2, "%s", out)
+	for from, n := range count {
+		require.Greater(t, n, 20, from)
+		require.True(t, strings.HasPrefix(from, "127.0.0.1:"), from)
+	}
+}
+
+// The registrar is killed in the middle of a call and started again: the call can be ended, nobody has to register anew, a further call works.
+func TestKilledInCall(t *testing.T) {
+	t.Parallel()
+	need(t, "baresip")
+	o := openOffice(t, "", loopback(), "-media", "always")
+	a, b := pair(o, phoneConfig{})
+	a.call(b)
+	talk(a, b)
+	before := o.process
+	o.kill()
+	start := time.Now()
+	o.restart()
+	t.Logf("listening again after %v", time.Since(start).Round(time.Millisecond))
+	b.hangup(a)
+	b.call(a)
+	talk(a, b)
+	a.hangup(b)
+	require.NotContains(t, o.output(), "REGISTER", "the phones did not register meanwhile")
+	require.Contains(t, before.output(), "REGISTER")
+}
