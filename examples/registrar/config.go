@@ -46,6 +46,7 @@ type config struct {
 	verbose   bool
 	checkOnly bool
 	runner    string
+	profile   string
 
 	relay engine           // in place of what media flags say
 	local sipproxy.Handler // requests in a dialog with this server itself, presence for instance; nil: 404
@@ -88,6 +89,7 @@ func parse(args []string) (config, error) {
 	f.BoolVar(&c.verbose, "v", false, "log a line a request")
 	f.BoolVar(&c.checkOnly, "check", false, "report every mistake in flags and files, and exit")
 	f.StringVar(&c.runner, "runner", "", "for development: coroutine or goroutine")
+	f.StringVar(&c.profile, "cpuprofile", "", "for development: write a CPU profile to this `file`")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}

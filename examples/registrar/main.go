@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 )
 
@@ -42,6 +43,11 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	stop, err := profile(c.profile)
+	if err != nil {
+		return errors.Join(err, p.Close())
+	}
+	defer stop()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	go p.serving(ctx, out)
@@ -65,4 +71,23 @@ func (p *proxy) serving(ctx context.Context, out io.Writer) {
 	}
 	<-ctx.Done()
 	p.tell("STOPPING=1")
+}
+
+func profile(file string) (stop func(), err error) {
+	if file == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := f.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "registrar:", err)
+		}
+	}, nil
 }
