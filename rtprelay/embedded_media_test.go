@@ -371,7 +371,7 @@ func TestTimeout(t *testing.T) {
 func TestRefusedStreamsAndLimits(t *testing.T) {
 	e := newRelay(t, func(e *Embedded) {
 		e.MaxSessions = 3
-		e.Interfaces[0].High = 21007
+		e.Interfaces[0] = Interface{Name: "lo", Addr: ownLoopback(), Low: 21000, High: 21007}
 	})
 	ctx := context.Background()
 	video := "m=video %d RTP/AVP 99\r\n"

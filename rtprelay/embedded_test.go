@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,12 @@ import (
 )
 
 var loopback = netip.MustParseAddr("127.0.0.1")
+
+// ownLoopback is an address of 127.0.0.0/8 that no other test process uses, for tests that need the very ports they name.
+func ownLoopback() netip.Addr {
+	pid := os.Getpid()
+	return netip.AddrFrom4([4]byte{127, 64 | byte(pid>>16)&63, byte(pid >> 8), byte(pid)})
+}
 
 // newRelay relays on 127.0.0.1.
 func newRelay(t testing.TB, change func(*Embedded)) *Embedded {

@@ -136,12 +136,9 @@ func (rl *Relay) Media(ctx context.Context, callID, callerTag, calleeTag string)
 
 func (rl *Relay) code() int { return cmp.Or(rl.Code, defaultRelayCode) }
 
-// budget is a context for one wait for the engine. It holds nothing of the request, which engines must not touch; it ends with ctx when that is given.
+// budget is a context for one wait for the engine. It holds nothing of the request, which engines must not touch; it ends with ctx.
 func (rl *Relay) budget(ctx context.Context) (context.Context, context.CancelFunc) {
 	c, cancel := context.WithTimeout(context.Background(), cmp.Or(rl.Wait, defaultRelayWait))
-	if ctx == nil {
-		return c, cancel
-	}
 	stop := context.AfterFunc(ctx, cancel)
 	return c, func() { stop(); cancel() }
 }

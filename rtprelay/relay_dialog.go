@@ -128,7 +128,7 @@ func (q *relayRequest) answering() bool {
 
 func (q *relayRequest) answerInRequest(b *sipproxy.Branch) {
 	x := q.step(b, q.leg, q.by, q.r.Source, true)
-	out, err := q.rl.rewrite(q.ctx, nil, &b.Request.Header, x)
+	out, err := q.rl.rewrite(q.ctx, context.Background(), &b.Request.Header, x)
 	if q.taken(x.ref, out, err) {
 		q.rl.count.answers.Add(1)
 		q.settle(q.leg, nobody, "")

@@ -31,7 +31,7 @@ func describes(h *sip.Header) bool {
 	return ok
 }
 
-// rewrite takes the description in h through the engine. On an error h is as it was. It waits, without holding up a reader. until, when not nil, ends the wait.
+// rewrite takes the description in h through the engine. On an error h is as it was. It waits, without holding up a reader. The end of until ends the wait.
 func (rl *Relay) rewrite(ctx, until context.Context, h *sip.Header, x exchangeStep) (Result, error) {
 	before, sdp, after, ok := SplitBody(h.ContentType(), h.Body())
 	if !ok || h.Has("Content-Encoding") {
@@ -113,7 +113,7 @@ func (rl *Relay) remove(ctx context.Context, refs []Ref) {
 }
 
 func (rl *Relay) removeNow(refs []Ref) {
-	c, cancel := rl.budget(nil)
+	c, cancel := rl.budget(context.Background())
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, ref := range refs {

@@ -47,7 +47,7 @@ func (q *relayRequest) extras(br *relayBranch, confirms bool) {
 	ref := br.leg.ref()
 	q.rl.mu.Unlock()
 	sipproxy.Block(q.ctx, func() {
-		c, cancel := q.rl.budget(nil)
+		c, cancel := q.rl.budget(context.Background())
 		defer cancel()
 		if record {
 			q.rl.did(q.rl.record(c, ref))

@@ -196,7 +196,7 @@ func (q *relayRequest) meet(l *relayLeg, tag string, confirms bool) bool {
 // answer takes the answer in a response through the engine.
 func (q *relayRequest) answer(b *sipproxy.Branch, l *relayLeg, res *sip.Response) bool {
 	x := q.step(b, l, q.by.other(), b.Remote, true)
-	out, err := q.rl.rewrite(q.ctx, nil, &res.Header, x)
+	out, err := q.rl.rewrite(q.ctx, context.Background(), &res.Header, x)
 	if !q.taken(x.ref, out, err) {
 		return false
 	}
@@ -210,7 +210,7 @@ func (q *relayRequest) answer(b *sipproxy.Branch, l *relayLeg, res *sip.Response
 // lateOffer takes the offer in a response through the engine (RFC 3261 §13.2.1); the answer comes in ACK or PRACK.
 func (q *relayRequest) lateOffer(b *sipproxy.Branch, l *relayLeg, res *sip.Response) bool {
 	x := q.step(b, l, q.by.other(), b.Remote, false)
-	out, err := q.rl.rewrite(q.ctx, nil, &res.Header, x)
+	out, err := q.rl.rewrite(q.ctx, context.Background(), &res.Header, x)
 	if !q.taken(x.ref, out, err) {
 		return false
 	}

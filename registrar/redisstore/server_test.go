@@ -70,6 +70,7 @@ func (s *server) kill() {
 func (s *server) open(t testing.TB, cfg Config) *Store {
 	t.Helper()
 	cfg.Options.Addrs = []string{s.addr()}
+	orElse(&cfg.Timeout, time.Minute) // a busy machine is slow, and no loss of the server
 	st, err := New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = st.Close() })
