@@ -5,18 +5,18 @@ import "slices"
 // apply makes the new bindings from the old, all of them or none (§10.3 step 7). It may run more than once.
 func (reg *registration) apply(old []Binding) ([]Binding, error) {
 	reg.next = reg.next[:0]
-	if reg.star {
-		for i := range old {
-			if reg.stale(&old[i]) {
-				return nil, errOrder
-			}
-		}
-		return nil, nil
-	}
 	for i := range old {
-		if reg.stale(&old[i]) && find(reg.contacts, &old[i]) >= 0 {
+		switch {
+		case !reg.stale(&old[i]), !reg.star && find(reg.contacts, &old[i]) < 0:
+		case reg.copies && reg.cseq == old[i].CSeq:
+			reg.next = append(reg.next, old...) // done already; the answer got lost
+			return reg.next, nil
+		default:
 			return nil, errOrder
 		}
+	}
+	if reg.star {
+		return nil, nil
 	}
 	reg.next = append(reg.next, old...)
 	for i := range reg.contacts {

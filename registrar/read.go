@@ -22,6 +22,7 @@ func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
 	}
 	reg.aor, reg.callID, reg.now, reg.limit = aor, r.CallID(), time.Now(), cmp.Or(g.Contacts, 10)
 	reg.cseq, _, _ = r.CSeq()
+	reg.copies = r.Mode() == sipproxy.Stateless
 	for c, err := range r.Contacts() {
 		switch {
 		case err != nil:

@@ -19,6 +19,7 @@ type registration struct {
 	contacts []Binding // one with expires=0 has the instant of the request as its Expires
 	star     bool
 	outbound bool
+	copies   bool // no transaction absorbs copies of the request
 	now      time.Time
 	limit    int
 	next     []Binding // what the last apply made: the bindings as they are now

@@ -42,6 +42,9 @@ type Server struct {
 	// LargeUDP sends requests over 1300 bytes by UDP all the same. By default they go by TCP first, where this server
 	// listens on TCP (§18.1.1).
 	LargeUDP bool
+	// BeforeSend is called right before messages leave, once for all that a batch of received datagrams caused. A registrar's journal that gathers
+	// is flushed here: one write for many REGISTERs. It may write a file; it must not wait for anything slower, nor send.
+	BeforeSend func()
 	// ForceRport answers clients behind a NAT at the address and port their request came from even when they do not ask for it with rport (RFC 3581):
 	// those whose Via names another address than the source of the packet. Kamailio: force_rport.
 	ForceRport bool
@@ -209,7 +212,7 @@ func (s *Server) open(ctx context.Context) error {
 		Connections: s.limits.Connections, ConnectionsPerIP: s.limits.ConnectionsPerIP, QueueBytes: s.limits.QueueBytes,
 		// A phone may ring for Timer C without a word, and the end of its call still comes by its connection.
 		Idle:    s.timerC() + 128*s.t1(),
-		Readers: s.Readers, Tap: s.Tap, Logger: s.Logger, NonSIP: s.NonSIP, ForceRport: s.ForceRport,
+		Readers: s.Readers, Tap: s.Tap, Logger: s.Logger, NonSIP: s.NonSIP, ForceRport: s.ForceRport, BeforeSend: s.BeforeSend,
 	}
 	if s.Runner != Goroutines {
 		c.StallAfter = stallAfter

@@ -106,6 +106,9 @@ type Config struct {
 	RecvBuffer       int           // SO_RCVBUF asked for; 4 MiB
 	Readers          int           // UDP sockets per listen address (SO_REUSEPORT, with SystemNet only); 1
 	StallAfter       time.Duration // a handler call that holds its reader longer loses it, within twice that time; 0: no watchdog
+	// BeforeSend is called right before datagrams, or a message on a connection, are handed to the system: once for all that a batch of received
+	// datagrams caused. What answers promise can be made durable here with one write for all. nil: nothing.
+	BeforeSend func()
 	// Tap sees every message in and out, on the goroutine that reads or sends it; it must not block and not send.
 	Tap func(Packet)
 	// NonSIP gets datagrams whose first byte is 0 to 3 (STUN, RFC 7983) and answers on f with SendRaw; data is valid

@@ -104,6 +104,9 @@ func (c *conn) sendHere(f Flow, m sip.Message, raw []byte, sink Sink) error {
 		defer c.l.scratch.Put(p)
 		raw = *p
 	}
+	if c.l.cfg.BeforeSend != nil {
+		c.l.cfg.BeforeSend()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	queued := len(c.wait)

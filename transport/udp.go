@@ -249,6 +249,9 @@ func (k *udpSock) flush() {
 // last one, which is the caller's, else to the handler.
 func (k *udpSock) flushLocked() error {
 	left := k.slots[:k.pending.Load()]
+	if len(left) > 0 && k.l.cfg.BeforeSend != nil {
+		k.l.cfg.BeforeSend()
+	}
 	for len(left) > 0 {
 		n, err := k.io.write(left)
 		left = left[n:]
