@@ -12,6 +12,7 @@ import (
 
 	"github.com/sipkit/sipkit/registrar"
 	"github.com/sipkit/sipkit/sip"
+	"github.com/sipkit/sipkit/sipproxy"
 	"github.com/sipkit/sipkit/sipproxy/siptest"
 	"github.com/stretchr/testify/require"
 )
@@ -464,5 +465,59 @@ func TestManyPhonesOfOneUser(t *testing.T) {
 		require.Len(t, strings.Fields(bindings(t, store, "everybody@example.com")), 40)
 		require.Equal(t, uint64(40), g.Stats().Registered)
 		require.Equal(t, uint64(10), g.Stats().Refused)
+	})
+}
+
+// TestRegisterWithoutTransaction: copies come to the registrar, and are answered with the bindings as they are.
+func TestRegisterWithoutTransaction(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		store := new(registrar.Memory)
+		defer store.Close()
+		g := &registrar.Registrar{Store: store, Domains: []string{"example.com"}}
+		s := k.Server(t, &sipproxy.Server{Names: []string{"example.com"}, Accept: g.Accept, Handler: g})
+		p := k.Phone("phone", "192.0.2.20")
+		same := "\nCall-ID: one\nCSeq: 7 REGISTER"
+		play(t, p, store, "copy", []step{
+			{a + same, 200, "sip:u@192.0.2.1=3600"},
+			{a + same, 200, "="},
+			{a + ";expires=90" + same, 200, "="},
+			{a + "\nCall-ID: one\nCSeq: 6 REGISTER", 400, "="},
+			{a + ";expires=0\nCall-ID: one\nCSeq: 8 REGISTER", 200, ""},
+			{a + ";expires=0\nCall-ID: one\nCSeq: 8 REGISTER", 200, ""},
+			{a + "\n" + b, 200, "sip:u@192.0.2.1=3600 sip:u@192.0.2.2=3600"},
+			{"Contact: *\nExpires: 0", 200, ""},
+		})
+		require.Zero(t, s.Stats().Requests)
+		k.Network.SetLink("", "", siptest.Link{Delay: 20 * time.Millisecond, Loss: 0.2, Duplicate: 0.3})
+		for i := range 30 {
+			send(t, p, "lossy", a+fmt.Sprintf(";expires=%d", 600+i)+fmt.Sprintf("\nCall-ID: lossy\nCSeq: %d REGISTER", i+1)).Expect(200)
+			time.Sleep(40 * time.Second) // nothing of the last one is still under way
+		}
+		require.Len(t, list(t, store, "lossy@example.com"), 1)
+	})
+}
+
+// TestGatheringJournal: no 200 leaves before what it promises is in the file.
+func TestGatheringJournal(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		j, err := registrar.OpenJournal(t.TempDir(), registrar.JournalConfig{Gather: true})
+		require.NoError(t, err)
+		defer j.Close()
+		g := &registrar.Registrar{Store: j, Domains: []string{"example.com"}}
+		k.Server(t, &sipproxy.Server{Names: []string{"example.com"}, Handler: g, BeforeSend: func() { _ = j.Flush(context.Background()) }})
+		answers := uint64(0)
+		k.Network.Tap(func(p siptest.Packet) {
+			if strings.HasPrefix(string(p.Data), "SIP/2.0 200") {
+				answers++
+				if written := j.Stats().Written; written < answers {
+					t.Errorf("%d answers, %d written", answers, written)
+				}
+			}
+		})
+		for i := range 10 {
+			p := k.Phone(fmt.Sprint("phone", i), fmt.Sprintf("198.51.100.%d", i+1))
+			send(t, p, p.Name, a).Expect(200)
+		}
+		require.Equal(t, uint64(10), answers)
 	})
 }
