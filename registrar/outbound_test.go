@@ -104,7 +104,7 @@ func TestOutbound(t *testing.T) {
 		send(t, p, "bob", b+flow2+outbound).Expect(200)
 		require.Equal(t, "sip:u@192.0.2.2=3600 sip:u@192.0.2.2=3600", bindings(t, store, "bob@example.com"))
 		// Without reg-id the URI counts, and stands for both.
-		send(t, p, "bob", b+";expires=100").Expect(200)
+		require.Equal(t, "sip:u@192.0.2.2=100", answered(t, send(t, p, "bob", b+";expires=100").Expect(200)))
 		require.Equal(t, "sip:u@192.0.2.2=100", bindings(t, store, "bob@example.com"))
 		send(t, p, "bob", b+flow2+outbound).Expect(200)
 		require.Equal(t, "sip:u@192.0.2.2=3600", bindings(t, store, "bob@example.com"))
@@ -133,7 +133,7 @@ func TestOutbound(t *testing.T) {
 	})
 }
 
-// TestLookupGroups: q orders, flows of one phone are one target, newest first.
+// TestLookupTargets: q orders, flows of one phone are one target, newest first.
 func TestLookupTargets(t *testing.T) {
 	siptest.Suite{Runners: []sipproxy.RunnerMode{sipproxy.Coroutines}}.Run(t, func(t *testing.T, k *siptest.Kit) {
 		store := new(registrar.Memory)
@@ -177,11 +177,14 @@ func TestLookupTargets(t *testing.T) {
 		for _, x := range targets {
 			require.Empty(t, x.Else)
 		}
+		secure := sip.MustParseURI("sips:bob@example.com") // §26.2.2
+		p.Request(t, sip.MESSAGE, "sip:bob@example.com", func(r *sip.Request) { r.SetURI(secure) }).Expect(200)
+		require.Equal(t, []string{"sips:bob@192.0.2.41 0.2"}, uris(targets))
 		p.Request(t, sip.MESSAGE, "sip:nobody@example.com").Expect(404)
 		p.Request(t, sip.MESSAGE, "sip:bob@elsewhere.example").Expect(404)
 		send(t, p, "mail", "Contact: <mailto:bob@example.com>").Expect(200)
 		p.Request(t, sip.MESSAGE, "sip:mail@example.com").Expect(480)
-		require.EqualValues(t, 5, g.Stats().Lookups)
+		require.EqualValues(t, 6, g.Stats().Lookups)
 		require.EqualValues(t, 2, g.Stats().NotFound)
 	})
 }
@@ -194,7 +197,7 @@ func TestAckForNobody(t *testing.T) {
 		s := home(k, t, &registrar.Registrar{Store: store, Domains: []string{"example.com"}})
 		p := k.Phone("mallory", "192.0.2.66")
 		p.Raw()
-		p.Send("ACK sip:nobody@example.com SIP/2.0\nVia: SIP/2.0/" + k.Proto.String() + " 192.0.2.66;branch=z9hG4bK1\nMax-Forwards: 70\n" +
+		p.Send("ACK sip:nobody@192.0.2.101 SIP/2.0\nVia: SIP/2.0/" + k.Proto.String() + " 192.0.2.66;branch=z9hG4bK1\nMax-Forwards: 70\n" +
 			"From: <sip:m@example.com>;tag=1\nTo: <sip:nobody@example.com>\nCall-ID: 1\nCSeq: 1 ACK\nContent-Length: 0\n\n")
 		p.Silence(time.Minute)
 		require.EqualValues(t, 1, s.Stats().Stateless, "more: it came back to us")
