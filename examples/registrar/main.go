@@ -39,7 +39,9 @@ func run(args []string, out io.Writer) error {
 		fmt.Fprintln(out, "no mistake found")
 		return nil
 	}
-	p, err := c.build(out)
+	log := newLines(out)
+	defer func() { _ = log.Close() }()
+	p, err := c.build(log)
 	if err != nil {
 		return err
 	}
@@ -50,7 +52,7 @@ func run(args []string, out io.Writer) error {
 	defer stop()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
-	go p.serving(ctx, out)
+	go p.serving(ctx, log)
 	go p.reloadOnHangup(ctx)
 	return errors.Join(p.server.Run(ctx), p.Close())
 }

@@ -212,7 +212,7 @@ func (p *proxy) asksForPassword(r *sipproxy.Request) bool {
 
 // forUs: our domains, addresses, and telephone numbers without a domain.
 func (p *proxy) forUs(u sip.URI) bool {
-	return p.server.IsLocal(u) || strings.EqualFold(u.Scheme, "tel")
+	return p.server.IsLocal(u) || strings.EqualFold(u.Scheme, "tel") || u.IsSIP() && strings.EqualFold(u.Host, p.c.domain())
 }
 
 // number is what was dialled: the user part, or the number of a tel URI without its parameters.

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A slowly is a writer that waits until it is let go on.
+type slowly struct {
+	strings.Builder
+	gate chan struct{}
+}
+
+func (w *slowly) Write(b []byte) (int, error) {
+	<-w.gate
+	return w.Builder.Write(b)
+}
+
+func TestLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &slowly{gate: make(chan struct{})}
+		l := newLines(w)
+		want := ""
+		for i := range 100 { // nobody waits for the writer
+			n, err := fmt.Fprintf(l, "line %d\n", i)
+			require.NoError(t, err)
+			want += fmt.Sprintf("line %d\n", i)
+			require.NotZero(t, n)
+		}
+		large := strings.Repeat("x", maxWaiting)
+		_, _ = l.Write([]byte(large))
+		var writers sync.WaitGroup
+		writers.Go(func() { _, _ = l.Write([]byte("end\n")) }) // but there is a bound
+		synctest.Wait()
+		close(w.gate)
+		writers.Wait()
+		require.NoError(t, l.Close())
+		require.Equal(t, want+large+"end\n", w.String())
+		_, err := l.Write([]byte("late"))
+		require.Error(t, err)
+	})
+}
