@@ -109,6 +109,7 @@ func TestJournalTornTail(t *testing.T) {
 
 // A crash may leave any beginning of the file, and a tail of zeros where the file grew and its data did not arrive.
 func TestJournalTornAnywhere(t *testing.T) {
+	t.Parallel()
 	raw, offsets := prepare(t)
 	for n := range offsets[3] {
 		for _, zeros := range []int{0, 1, 64} {
@@ -134,6 +135,7 @@ func TestJournalTornAnywhere(t *testing.T) {
 
 // One bit flipped, wherever it is, costs at most the record it is in.
 func TestJournalBitFlips(t *testing.T) {
+	t.Parallel()
 	raw, offsets := prepare(t)
 	all := map[string]uint32{"a@x": 1, "b@x": 2, "c@x": 3}
 	for at := range raw {

@@ -23,8 +23,10 @@ func TestJournalKill(t *testing.T) {
 		registerAll(t, dir)
 		return
 	}
+	t.Parallel()
 	for _, after := range []int{1, 5_000, 50_000, 90_000} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			acknowledged := runAndKill(t, dir, after)
 			require.GreaterOrEqual(t, len(acknowledged), after)

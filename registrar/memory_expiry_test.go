@@ -16,6 +16,7 @@ func armed(m *Memory) bool { return m.expiry.armed.Load() != never }
 
 // Memory of what expires is freed within a tick, and nothing is armed when nothing is there.
 func TestMemoryExpiry(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := new(Memory)
 		defer m.Close()

@@ -24,7 +24,9 @@ func (rl *Relay) Params(b *sipproxy.Branch) sip.Params {
 		l, _ = rl.find(r.CallID(), r.FromTag(), r.ToTag())
 	} else {
 		request := hashOf(r.Branch())
-		for l = rl.calls[r.CallID()]; l != nil && (l.branch != b.ID || l.request != request || l.from != r.FromTag()); l = l.next {
+		l = rl.calls[r.CallID()]
+		for l != nil && (l.branch != b.ID || l.request != request || l.from != r.FromTag()) {
+			l = l.next
 		}
 	}
 	if l == nil {
