@@ -25,12 +25,14 @@ const (
 
 // Token writes down a flow for the user part of our Record-Route and Path (RFC 5626 §5.2): our socket, the peer's address and the
 // protocol, signed with Server.Keys. It is good after a restart, and on every node with the same keys and that socket. "" for the zero Flow.
-func Token(s *sipproxy.Server, f transport.Flow) string {
+func Token(s *sipproxy.Server, f transport.Flow) string { return token(s, f, 0) }
+
+func token(s *sipproxy.Server, f transport.Flow, marks byte) string {
 	if f.IsZero() {
 		return ""
 	}
 	var b [1 + 2*(16+2)]byte
-	p := append(b[:0], byte(f.Proto()))
+	p := append(b[:0], byte(f.Proto())|marks)
 	for _, a := range [...]netip.AddrPort{f.Local().AddrPort, f.Remote().AddrPort} {
 		ip := a.Addr().Unmap().WithZone("")
 		if ip.Is6() {
@@ -43,20 +45,32 @@ func Token(s *sipproxy.Server, f transport.Flow) string {
 	return text + s.Sign(purpose, text)
 }
 
-const tokenIPv6 = 0x80
+// Marks on the protocol in a token.
+const (
+	tokenIPv6  = 0x80
+	tokenReuse = 0x40 // the peer is not behind a NAT: when the connection is gone, its URI may lead to it
+)
 
 // ParseToken reads a token: our socket and the peer. The error is ErrForged.
 func ParseToken(s *sipproxy.Server, token string) (local, remote transport.Addr, err error) {
+	local, remote, _, err = parseToken(s, token)
+	return local, remote, err
+}
+
+func parseToken(s *sipproxy.Server, token string) (local, remote transport.Addr, reuse bool, err error) {
 	cut := len(token) - sigText
 	if cut <= 0 || cut > 64 || !s.Verify(token[cut:], purpose, token[:cut]) {
-		return local, remote, ErrForged
+		return local, remote, false, ErrForged
 	}
 	var buf [48]byte
 	n, err := base64.RawURLEncoding.Decode(buf[:], []byte(token[:cut]))
-	if err != nil {
-		return local, remote, ErrForged
+	if err != nil || n == 0 {
+		return local, remote, false, ErrForged
 	}
-	return unpack(buf[:n])
+	reuse = buf[0]&tokenReuse != 0
+	buf[0] &^= tokenReuse
+	local, remote, err = unpack(buf[:n])
+	return local, remote, reuse, err
 }
 
 // unpack reads the bytes of a token. What is signed was made by us, but keys may be shared with an older or newer version.
@@ -78,7 +92,8 @@ func unpack(b []byte) (local, remote transport.Addr, err error) {
 }
 
 // User gives the Record-Route towards a side its token; it fits recordroute.Router.User. The sender gets one when it is the phone itself (a single
-// Via) and Behind a NAT or a user of outbound (RFC 5626 §5.3.2); the receiver when it was reached by a flow.
+// Via) and Behind a NAT, a user of outbound (RFC 5626 §5.3.2), or connected: clients of TLS mostly have no certificate with which to be called, so the
+// connection is used as long as it lives. The receiver gets one when it was reached by a flow.
 func User(b *sipproxy.Branch, in bool) string {
 	s := b.Of.Server()
 	switch {
@@ -86,6 +101,8 @@ func User(b *sipproxy.Branch, in bool) string {
 		return Token(s, b.Flow)
 	case in && firstHop(b.Of) && (Behind(b.Of) || outbound(b.Of)):
 		return Token(s, b.Of.Flow)
+	case in && b.Of.Source.Proto.Reliable() && firstHop(b.Of):
+		return token(s, b.Of.Flow, tokenReuse)
 	}
 	return ""
 }
@@ -114,7 +131,7 @@ func Flow(r *sipproxy.Request, own sip.URI) (f transport.Flow, code int) {
 	if own.User == "" {
 		return f, 0
 	}
-	local, remote, err := ParseToken(r.Server(), own.User)
+	local, remote, reuse, err := parseToken(r.Server(), own.User)
 	if err != nil {
 		return f, 403
 	}
@@ -125,8 +142,8 @@ func Flow(r *sipproxy.Request, own sip.URI) (f transport.Flow, code int) {
 	if ok && f.Alive() {
 		return f, 0
 	}
-	if _, literal := r.URI.IP(); r.InDialog() && !literal && r.URI.IsSIP() {
-		return transport.Flow{}, 0 // a server with a name, whose connection was idle: it can be reached anew
+	if _, literal := r.URI.IP(); r.InDialog() && (reuse || !literal) && r.URI.IsSIP() {
+		return transport.Flow{}, 0 // a server whose connection was idle: it can be reached anew
 	}
 	return transport.Flow{}, 430
 }
