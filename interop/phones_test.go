@@ -12,6 +12,7 @@ func TestPhonesCall(t *testing.T) {
 	}{
 		{"udp", phoneConfig{transport: "udp"}},
 		{"tcp", phoneConfig{transport: "tcp"}},
+		{"tls", phoneConfig{transport: "tls"}},
 		{"outbound", phoneConfig{transport: "tcp", outbound: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
