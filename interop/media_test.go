@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -172,6 +173,26 @@ func TestKilledInCall(t *testing.T) {
 	b.call(a)
 	talk(a, b)
 	a.hangup(b)
+	defer b.stop() // before the new process
+	defer a.stop()
 	require.NotContains(t, o.output(), "REGISTER", "the phones did not register meanwhile")
 	require.Contains(t, before.output(), "REGISTER")
+}
+
+// A phone with IPv4 and one with IPv6: signalling and media cross.
+func TestIPv4ToIPv6(t *testing.T) {
+	t.Parallel()
+	need(t, "baresip")
+	if _, err := net.ResolveUDPAddr("udp6", "[::1]:0"); err != nil {
+		t.Skip("no IPv6 here")
+	}
+	o := openOffice(t, "", loopback(), "-media", "always", "-listen", "udp:[::1]:0")
+	a := o.phone(phoneConfig{user: "alice", hertz: 440, addr: "127.0.0.1"})
+	b := o.phone(phoneConfig{user: "bob", hertz: 1000, addr: "::1"})
+	for range 2 {
+		a.call(b)
+		talk(a, b)
+		a.hangup(b)
+		a, b = b, a
+	}
 }

@@ -91,7 +91,7 @@ func (c *phoneConfig) config(dir, control string) string {
 	}
 	return "poll_method epoll\nsip_listen " + net.JoinHostPort(c.addr, c.port) + "\n" + tls +
 		"audio_player aubridge,spk\naudio_source aufile," + filepath.Join(dir, "tone.wav") + "\naudio_alert aubridge,al\n" +
-		"ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports 20000-28999\n" +
+		"ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports 32000-39999\n" +
 		"net_interface " + c.addr + "\nmodule_path " + baresipModules + "\n" + modules +
 		"ctrl_tcp_listen " + control + "\nsnd_path " + dir + "\n"
 }
@@ -225,6 +225,11 @@ func (p *phone) hears(other *phone) {
 	p.t.Helper()
 	start := time.Now()
 	var hertz, share float64
+	defer func() {
+		if p.t.Failed() {
+			p.t.Logf("%s hears %.0f Hz, %.0f%% of what it hears, in %s", p.user, hertz, 100*share, newest(p.dir))
+		}
+	}()
 	poll(p.t, fmt.Sprintf("%.0f Hz of %s at %s", other.hertz, other.user, p.user), func() bool {
 		samples := readSound(newest(p.dir), sampleRate/2)
 		if samples == nil {

@@ -25,6 +25,9 @@ type Relay struct {
 	// Options gives those for a description of the caller or the callee; nil: the zero Options. b is the branch it travels on.
 	Options func(b *sipproxy.Branch, fromCaller bool) Options
 	Group   func(*sipproxy.Request) int // Ref.Group of a call; nil: 0
+	// Bridge carries media between IPv4 and IPv6 when the messages of one party come over the one and those of the other over the other. The engine needs
+	// addresses of both. Options that name a family or interface come first.
+	Bridge bool
 
 	// Pass lets an offer go on unchanged when the engine fails. By default the request is refused with Code.
 	// An answer that the engine fails on is passed unchanged in any case, the other party having agreed already: see OnFailure.

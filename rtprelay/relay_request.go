@@ -114,7 +114,39 @@ func (q *relayRequest) step(b *sipproxy.Branch, l *relayLeg, by callSide, source
 	if q.rl.Options != nil {
 		x.opts = q.rl.Options(b, by == caller)
 	}
+	if q.rl.Bridge && x.opts.IPv6 == nil && x.opts.To == "" {
+		x.opts.IPv6 = family(x.source, q.towards(b, by))
+	}
 	return x
+}
+
+// towards is where the message with a description of that party goes: with the request, or back.
+func (q *relayRequest) towards(b *sipproxy.Branch, by callSide) netip.Addr {
+	if by != q.by {
+		return addrOf(q.r.Source)
+	}
+	switch t := &b.Target; {
+	case !t.Flow.IsZero():
+		return addrOf(t.Flow.Remote())
+	case t.Next.AddrPort.IsValid():
+		return addrOf(t.Next)
+	case b.Remote.AddrPort.IsValid():
+		return addrOf(b.Remote)
+	}
+	ip, _ := b.Request.URI.IP() // a name or a Route may lead elsewhere: no family then
+	if b.Request.Has("Route") {
+		return netip.Addr{}
+	}
+	return ip.Unmap()
+}
+
+// family is Options.IPv6 for a description on its way between two hosts: nil when they share it, or one is not known.
+func family(from, to netip.Addr) *bool {
+	if !from.IsValid() || !to.IsValid() || from.Is4() == to.Is4() {
+		return nil
+	}
+	six := to.Is6()
+	return &six
 }
 
 func addrOf(a transport.Addr) netip.Addr { return a.AddrPort.Addr().Unmap() }

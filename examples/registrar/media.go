@@ -51,6 +51,17 @@ func (c *config) mediaInterfaces() (list []rtprelay.Interface) {
 	return list
 }
 
+// bothFamilies: phones with IPv4 and phones with IPv6 can call each other here.
+func (c *config) bothFamilies() bool {
+	var four, six bool
+	for _, spec := range c.listen {
+		a, _, err := transport.ParseListen(spec)
+		ip := a.AddrPort.Addr().Unmap()
+		four, six = four || err == nil && ip.Is4(), six || err == nil && ip.Is6()
+	}
+	return four && six
+}
+
 // advertisedIP is the address of an advertised sent-by; invalid for a name.
 func advertisedIP(sentBy string) netip.Addr {
 	if at, err := netip.ParseAddrPort(sentBy); err == nil {
@@ -66,7 +77,7 @@ func (p *proxy) relayMedia() *rtprelay.Relay {
 	if c.media == "never" {
 		return nil
 	}
-	rl := &rtprelay.Relay{MusicOnHold: c.moh, OnTimeout: p.silent}
+	rl := &rtprelay.Relay{MusicOnHold: c.moh, OnTimeout: p.silent, Bridge: c.bothFamilies()}
 	p.engine = c.engine(rl.TimedOut)
 	rl.Engine = p.engine
 	if c.media == "nat" {
