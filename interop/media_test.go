@@ -1,7 +1,9 @@
 package interop
 
 import (
+	"encoding/hex"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -183,9 +185,11 @@ func TestKilledInCall(t *testing.T) {
 func TestIPv4ToIPv6(t *testing.T) {
 	t.Parallel()
 	need(t, "baresip")
-	if _, err := net.ResolveUDPAddr("udp6", "[::1]:0"); err != nil {
-		t.Skip("no IPv6 here")
+	c, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
 	}
+	_ = c.Close()
 	o := openOffice(t, "", loopback(), "-media", "always", "-listen", "udp:[::1]:0")
 	a := o.phone(phoneConfig{user: "alice", hertz: 440, addr: "127.0.0.1"})
 	b := o.phone(phoneConfig{user: "bob", hertz: 1000, addr: "::1"})
@@ -195,4 +199,76 @@ func TestIPv4ToIPv6(t *testing.T) {
 		a.hangup(b)
 		a, b = b, a
 	}
+}
+
+// Who is put on hold hears music, and the other party again afterwards. After a re-INVITE baresip records no more, so this looks at the wire.
+func TestMusicOnHold(t *testing.T) {
+	t.Parallel()
+	need(t, "baresip", "tshark")
+	if os.Geteuid() != 0 {
+		t.Skip("only root may capture packets")
+	}
+	const music = 620
+	file := filepath.Join(t.TempDir(), "music.wav")
+	writeTone(t, file, music, 10*time.Second)
+	host := loopback()
+	o := openOffice(t, "", host, "-media", "always", "-moh", file)
+	a, b := pair(o, phoneConfig{})
+	a.call(b)
+	talk(a, b)
+	port := o.mediaPort(b)
+	require.Equal(t, a.hertz, onWire(t, host, port))
+	a.do("hold", "")
+	poll(t, "music", func() bool { return onWire(t, host, port) == music })
+	a.do("resume", "")
+	poll(t, "the other party", func() bool { return onWire(t, host, port) == a.hertz })
+	b.hangup(a)
+}
+
+// mediaPort is where a phone that answered wants its media.
+func (o *office) mediaPort(p *phone) string {
+	o.t.Helper()
+	for _, q := range o.packets() {
+		m, ok := q.msg.(*sip.Response)
+		if !ok || q.from != p.addr+":"+p.port {
+			continue
+		}
+		if _, rest, ok := strings.Cut(m.Body(), "m=audio "); ok {
+			port, _, _ := strings.Cut(rest, " ")
+			return port
+		}
+	}
+	require.Fail(o.t, "no answer of "+p.user)
+	return ""
+}
+
+// onWire is the pitch of half a second of G.711 mu-law that a relay on this machine sends to a port; 0 when it is no clear one.
+func onWire(t *testing.T, host, port string) float64 {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "tshark", "-i", "lo", "-f", "udp and src host "+host+" and dst port "+port, "-c", "25", "-a", "duration:5",
+		"-d", "udp.port=="+port+",rtp", "-T", "fields", "-e", "rtp.payload").Output()
+	require.NoError(t, err)
+	var samples []float64
+	for l := range strings.Lines(string(out)) {
+		b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(l), ":", ""))
+		require.NoError(t, err)
+		for _, c := range b {
+			samples = append(samples, linear(c))
+		}
+	}
+	hertz, share := pitch(samples)
+	if share < 0.8 {
+		return 0
+	}
+	return hertz
+}
+
+// linear decodes a sample of G.711 mu-law.
+func linear(c byte) float64 {
+	c = ^c
+	v := float64(int(c&0xf)<<3+0x84)*float64(int(1)<<(c>>4&7)) - 0x84
+	if c&0x80 != 0 {
+		return -v
+	}
+	return v
 }
