@@ -170,3 +170,17 @@ func (e *tape) Query(context.Context, rtprelay.Ref) (rtprelay.Stats, error) {
 }
 
 func (e *tape) Close() error { return nil }
+
+// A phone whose connection is gone, but whose address is true, is connected to anew for requests in its calls.
+func TestConnectionGone(t *testing.T) {
+	scenario(t, settings(), func(x *exchange) {
+		alice, bob := x.registered("alice", "198.51.100.1"), x.registered("bob", "198.51.100.2")
+		call := alice.Call(x, at("bob"))
+		in := bob.Incoming(x)
+		in.ExpectAck()
+		alice.Hangup()
+		x.Sleep(time.Second)
+		in.Bye()
+		call.ExpectBye()
+	})
+}
