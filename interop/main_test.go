@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/sipkit/sipkit/internal/programs"
 )
 
 // The programs under test, built once.
@@ -30,16 +32,7 @@ func main(m *testing.M) int {
 	return m.Run()
 }
 
-// need skips a test whose program is not installed; in CI it fails.
-func need(t *testing.T, programs ...string) {
+func need(t *testing.T, names ...string) {
 	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err == nil {
-			continue
-		}
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not installed", p)
-		}
-		t.Skipf("%s is not installed", p)
-	}
+	programs.Need(t, names...)
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sipkit/sipkit/internal/programs"
 )
 
 // recorded reads a pcap file back: who sent what to whom.
@@ -75,23 +77,11 @@ func TestRecord(t *testing.T) {
 	_, err := os.Stat(filepath.Join(dir, "r-call=f-2.pcap"))
 	require.NoError(t, err)
 
-	tshark, err := exec.LookPath("tshark")
-	if err != nil {
-		missing(t, "tshark")
-	}
-	out, err := exec.Command(tshark, "-r", path, "-d", fmt.Sprintf("udp.port==%d,rtp", toBob.Port()), "-d", fmt.Sprintf("udp.port==%d,rtp", toAlice.Port()),
+	programs.Need(t, "tshark")
+	out, err := exec.Command("tshark", "-r", path, "-d", fmt.Sprintf("udp.port==%d,rtp", toBob.Port()), "-d", fmt.Sprintf("udp.port==%d,rtp", toAlice.Port()),
 		"-T", "fields", "-e", "ip.src", "-e", "rtp.p_type", "-e", "rtp.seq").Output()
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.11\t0\t1\n127.0.0.12\t0\t1\n", string(out))
-}
-
-// missing skips where a program is not installed, but not where all of them have to be.
-func missing(t *testing.T, program string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is not installed", program)
-	}
-	t.Skipf("%s is not installed", program)
 }
 
 func TestRecordIPv6HasAChecksum(t *testing.T) {

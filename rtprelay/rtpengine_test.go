@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sipkit/sipkit/internal/programs"
 	"github.com/sipkit/sipkit/rtprelay"
 	"github.com/sipkit/sipkit/rtprelay/rtprelaytest"
 )
@@ -44,18 +45,12 @@ func startRTPEngine(t *testing.T) *rtpengine {
 	if testing.Short() {
 		t.Skip("rtpengine: not in short mode")
 	}
-	path, err := exec.LookPath("rtpengine")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("rtpengine is not installed (rtpengine-daemon)")
-		}
-		t.Skip("rtpengine is not installed (rtpengine-daemon)")
-	}
+	programs.Need(t, "rtpengine")
 	e := &rtpengine{ng: freePort(t), tcp: freePort(t), legacy: freePort(t), dir: t.TempDir()}
 	require.NoError(t, os.MkdirAll(filepath.Join(e.dir, "rec"), 0o700))
 	n := 40000 + 500*int(rtpengines.Add(1)%12)
 	low, high := strconv.Itoa(n), strconv.Itoa(n+499)
-	cmd := exec.Command(path, "--config-file=none", "--table=-1", "--interface=127.0.0.1", "--listen-ng="+e.ng, "--listen-udp="+e.legacy, "--listen-tcp-ng="+e.tcp,
+	cmd := exec.Command("rtpengine", "--config-file=none", "--table=-1", "--interface=127.0.0.1", "--listen-ng="+e.ng, "--listen-udp="+e.legacy, "--listen-tcp-ng="+e.tcp,
 		"--listen-cli="+freePort(t), "--port-min="+low, "--port-max="+high, "--foreground", "--log-stderr", "--log-level=4", "--pidfile="+filepath.Join(e.dir, "pid"),
 		"--recording-dir="+filepath.Join(e.dir, "rec"), "--recording-method=pcap", "--timeout=10", "--delete-delay=0", "--num-threads=2")
 	var log strings.Builder

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sipkit/sipkit/internal/programs"
 )
 
 // beMain makes the test program the example itself, so that tests run real processes without building anything.
@@ -25,18 +27,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// need skips a test whose program is not installed; in CI it fails.
-func need(t *testing.T, programs ...string) {
+func need(t *testing.T, names ...string) {
 	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err == nil {
-			continue
-		}
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not installed", p)
-		}
-		t.Skipf("%s is not installed", p)
-	}
+	programs.Need(t, names...)
 }
 
 // A process is a program that a test started.

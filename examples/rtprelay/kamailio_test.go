@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sipkit/sipkit/internal/programs"
 )
 
 const kamailioConfig = `#!KAMAILIO
@@ -68,13 +70,7 @@ failure_route[FAILED] {
 
 // startKamailio runs Debian's Kamailio between callers and one callee.
 func startKamailio(t *testing.T, relay, callee net.Addr) string {
-	bin, err := exec.LookPath("kamailio")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("kamailio is not installed")
-		}
-		t.Skip("kamailio is not installed")
-	}
+	programs.Need(t, "kamailio")
 	free, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr := free.LocalAddr().String()
@@ -82,7 +78,7 @@ func startKamailio(t *testing.T, relay, callee net.Addr) string {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "kamailio.cfg")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, kamailioConfig, addr, relay, callee), 0o600))
-	cmd := exec.Command(bin, "-f", config, "-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-w", dir)
+	cmd := exec.Command("kamailio", "-f", config, "-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-w", dir)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	require.NoError(t, err)
 	cmd.Stderr, cmd.Stdout = log, log

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sipkit/sipkit/internal/programs"
 )
 
 // A server is a redis-server of the test's own.
@@ -26,12 +27,7 @@ type server struct {
 // startServer skips the test when there is no redis-server, but in CI, where it fails.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("redis-server is not installed")
-		}
-		t.Skip("redis-server is not installed")
-	}
+	programs.Need(t, "redis-server")
 	s := &server{t: t, dir: t.TempDir(), port: freePort(t), args: args}
 	s.start()
 	t.Cleanup(s.kill)
