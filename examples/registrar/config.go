@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -121,12 +122,18 @@ func (c *config) keys() string {
 	return filepath.Join(c.data, "keys")
 }
 
-// listens are the listen addresses, the default written out where TLS adds to it.
+// listens are the listen addresses: those of the server, written out where TLS adds to them.
 func (c *config) listens() []string {
 	if len(c.listen) > 0 || c.cert == "" {
 		return c.listen
 	}
-	return []string{"udp:0.0.0.0:5060", "tcp:0.0.0.0:5060", "udp:[::]:5060", "tcp:[::]:5060", "tls:0.0.0.0:5061", "tls:[::]:5061"}
+	list := []string{"udp:0.0.0.0:5060", "tcp:0.0.0.0:5060", "tls:0.0.0.0:5061"}
+	probe, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil { // no IPv6 on this machine
+		return list
+	}
+	_ = probe.Close()
+	return append(list, "udp:[::]:5060", "tcp:[::]:5060", "tls:[::]:5061")
 }
 
 // tap is what -trace adds.
