@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -55,12 +56,33 @@ type phoneEvent struct {
 	Data     string `json:"data"`
 }
 
-// free is a port that nothing uses.
-func free(t *testing.T) string {
+// phonePorts finds a port for SIP, whose successor baresip takes for TLS, and one to control it, below those that the system gives away.
+func phonePorts(t *testing.T) (sip, control string) {
 	t.Helper()
-	_, port, err := net.SplitHostPort(freePort(t))
-	require.NoError(t, err)
-	return port
+	for range 100 {
+		n := 30000 + (16*os.Getpid()+4*int(phones.Add(1)))%2000
+		if unused(n) && unused(n+1) && unused(n+2) {
+			return strconv.Itoa(n), strconv.Itoa(n + 2)
+		}
+	}
+	require.Fail(t, "no ports for a phone")
+	return "", ""
+}
+
+var phones atomic.Int64
+
+func unused(port int) bool {
+	addr := "127.0.0.1:" + strconv.Itoa(port)
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = l.Close() }()
+	u, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	return u.Close() == nil
 }
 
 var loopbacks atomic.Int64
@@ -91,7 +113,7 @@ func (c *phoneConfig) config(dir, control string) string {
 	}
 	return "poll_method epoll\nsip_listen " + net.JoinHostPort(c.addr, c.port) + "\n" + tls +
 		"audio_player aubridge,spk\naudio_source aufile," + filepath.Join(dir, "tone.wav") + "\naudio_alert aubridge,al\n" +
-		"ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports 32000-39999\n" +
+		"ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports 32000-32767\n" +
 		"net_interface " + c.addr + "\nmodule_path " + baresipModules + "\n" + modules +
 		"ctrl_tcp_listen " + control + "\nsnd_path " + dir + "\n"
 }
@@ -120,7 +142,7 @@ func launchPhone(t *testing.T, c phoneConfig) *phone {
 	}
 	c.port, c.control = "5070", "4444"
 	if c.ns == "" { // phones share the machine
-		c.port, c.control = free(t), free(t)
+		c.port, c.control = phonePorts(t)
 	}
 	dir := t.TempDir()
 	control := net.JoinHostPort(c.addr, c.control)
