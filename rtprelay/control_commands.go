@@ -381,6 +381,16 @@ func (c *Control) delete(cmd controlCommand) (string, controlCode) {
 	if cmd.mods != "" && !weak {
 		return "", codeModD
 	}
+	return c.each(cmd, func(s *relaySession, side uint8) controlCode {
+		if s.clear(weak, side) {
+			c.Engine.remove(s)
+		}
+		return codeNone
+	})
+}
+
+// each does f to every session that a command of a Call-ID, a tag and perhaps another names.
+func (c *Control) each(cmd controlCommand, f func(s *relaySession, side uint8) controlCode) (string, controlCode) {
 	unlock, code := c.lock()
 	if code != codeNone {
 		return "", code
@@ -391,8 +401,8 @@ func (c *Control) delete(cmd controlCommand) (string, controlCode) {
 		return "", codeSession
 	}
 	for _, s := range found {
-		if s.clear(weak, side) {
-			c.Engine.remove(s)
+		if code := f(s, side); code != codeNone {
+			return "", code
 		}
 	}
 	return "0", codeNone
@@ -465,19 +475,10 @@ func (c *Control) stop(cmd controlCommand) (string, controlCode) {
 	if len(cmd.args) < 2 || len(cmd.args) > 3 {
 		return "", codeWords
 	}
-	unlock, code := c.lock()
-	if code != codeNone {
-		return "", code
-	}
-	defer unlock()
-	found, side := c.matching(cmd.args[0], cmd.args[1:])
-	if found == nil {
-		return "", codeSession
-	}
-	for _, s := range found {
+	return c.each(cmd, func(s *relaySession, side uint8) controlCode {
 		s.silence(side)
-	}
-	return "0", codeNone
+		return codeNone
+	})
 }
 
 // record is R and N. Both legs always share a file here, so s and a change nothing.
@@ -492,23 +493,14 @@ func (c *Control) record(cmd controlCommand) (string, controlCode) {
 	if len(cmd.args) < 2 || len(cmd.args) > 3 {
 		return "", codeWords
 	}
-	unlock, code := c.lock()
-	if code != codeNone {
-		return "", code
-	}
-	defer unlock()
-	found, _ := c.matching(cmd.args[0], cmd.args[1:])
-	if found == nil {
-		return "", codeSession
-	}
-	for _, s := range found {
+	return c.each(cmd, func(s *relaySession, _ uint8) controlCode {
 		if !start {
 			s.endRecording()
-			continue
+			return codeNone
 		}
 		if err := c.Engine.startRecording(s); err != nil {
-			return "", codeMemory
+			return codeMemory
 		}
-	}
-	return "0", codeNone
+		return codeNone
+	})
 }

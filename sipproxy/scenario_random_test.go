@@ -240,7 +240,7 @@ func TestRandomCalls(t *testing.T) {
 // REQUIREMENTS and DESIGN section 5: very many calls at once, in virtual time.
 func TestTenThousandCalls(t *testing.T) {
 	if testing.Short() {
-		t.Skip("long")
+		t.Skip("ten thousand calls: not in short mode")
 	}
 	siptest.Suite{Protos: []transport.Proto{transport.UDP}}.Run(t, func(t *testing.T, k *siptest.Kit) {
 		const calls = 10_000

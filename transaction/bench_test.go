@@ -204,7 +204,7 @@ func BenchmarkFinished(b *testing.B) {
 // TestFinishedMemory holds the goal of 1.2 KB for a finished transaction.
 func TestFinishedMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes memory")
+		t.Skip("a hundred thousand transactions: not in short mode")
 	}
 	for _, tc := range []struct {
 		method string
