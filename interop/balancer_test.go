@@ -132,9 +132,7 @@ func TestFailoverOnSilence(t *testing.T) {
 	each(t, func(t *testing.T, tcp bool, runner string) {
 		f := newFarm(t, tcp, runner, "-mode", "failover", "-trying", "1s")
 		silent(t, f.gw[0])
-		start := time.Now()
-		f.run(f.caller("uac"), f.callee(1, "uas", calls))
-		require.Less(t, time.Since(start), 20*time.Second)
+		f.run(f.caller("uac"), f.callee(1, "uas", calls)) // SIPp gives up before Timer B does
 	})
 }
 
@@ -212,7 +210,7 @@ func TestDrain(t *testing.T) {
 		t.Cleanup(call.Kill)
 		f.proxy.await("SIP/2.0 180")
 		require.NoError(t, f.proxy.cmd.Process.Signal(syscall.SIGTERM))
-		time.Sleep(100 * time.Millisecond)
+		require.Eventually(t, func() bool { return strings.Contains(f.proxy.output(), "draining") }, 20*time.Second, 5*time.Millisecond)
 		late := with(f.caller("uac_refused"), "@CODE@", "503", "@CONTACT@", "Retry-After")
 		late.Calls = 1
 		require.NoError(t, sipp.Call(t.Context(), late))

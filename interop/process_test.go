@@ -74,7 +74,7 @@ func (p *process) stop() {
 	}
 	pid := p.cmd.Process.Pid
 	_ = syscall.Kill(pid, syscall.SIGTERM)
-	kill := time.AfterFunc(5*time.Second, func() { _ = syscall.Kill(-pid, syscall.SIGKILL) })
+	kill := time.AfterFunc(20*time.Second, func() { _ = syscall.Kill(-pid, syscall.SIGKILL) })
 	defer kill.Stop()
 	_ = p.cmd.Wait() // how it ended is the business of whoever looks at ProcessState
 }
@@ -90,7 +90,7 @@ func (p *process) signal(s syscall.Signal) { _ = syscall.Kill(p.cmd.Process.Pid,
 // await gives the rest of the first line that begins so.
 func (p *process) await(prefix string) string {
 	p.t.Helper()
-	end := time.After(10 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		select {
 		case l := <-p.line:

@@ -128,7 +128,7 @@ func TestControlSockets(t *testing.T) {
 	dial := func(i int) net.Conn {
 		conn, err := net.Dial(a[i].Network(), a[i].String())
 		require.NoError(t, err)
-		require.NoError(t, conn.SetDeadline(time.Now().Add(5*time.Second)))
+		require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 		t.Cleanup(func() { _ = conn.Close() })
 		return conn
 	}

@@ -49,7 +49,7 @@ func (e *earpiece) say(body, word string) {
 func (e *earpiece) hears(word string) {
 	e.t.Helper()
 	b := make([]byte, 1500)
-	require.NoError(e.t, e.SetReadDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(e.t, e.SetReadDeadline(time.Now().Add(time.Minute)))
 	n, _, err := e.ReadFromUDPAddrPort(b)
 	require.NoError(e.t, err)
 	require.Equal(e.t, word, string(b[12:n]))

@@ -212,7 +212,7 @@ func goodCall(t *testing.T, n *island, caller, callee func([]byte)) {
 
 // awaitMessage waits for a message of the good call: DNS answers come by other goroutines.
 func awaitMessage(t *testing.T, n *island, start string) string {
-	for range 1000 {
+	for range 60_000 {
 		for _, x := range n.take() {
 			if strings.HasPrefix(x.text, start) && strings.Contains(x.text, goodID) {
 				return x.text

@@ -259,6 +259,9 @@ func (s *Server) listenAll(ctx context.Context) []string {
 // drain waits for the requests in progress.
 func (s *Server) drain() {
 	s.draining.Store(true)
+	if n := s.Stats().InProgress; n > 0 {
+		s.log().Info("draining", "requests", n)
+	}
 	if s.Drain < 0 {
 		return
 	}

@@ -99,7 +99,7 @@ func (p *process) kill() { _ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGKILL) 
 // await waits until the output holds a text, n times.
 func (p *process) await(text string, n int) {
 	p.t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		p.mu.Lock()
 		found, more := strings.Count(p.text.String(), text) >= n, p.more

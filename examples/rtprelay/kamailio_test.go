@@ -90,7 +90,7 @@ func startKamailio(t *testing.T, relay, callee net.Addr) string {
 		go func() { _ = cmd.Wait(); close(gone) }()
 		select {
 		case <-gone:
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 		}
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-gone
@@ -217,7 +217,7 @@ func TestKamailioDrivesTheDaemon(t *testing.T) {
 	alice.target = "sip:bob@127.0.0.1"
 	invite := alice.request("INVITE", 1, "", "", alice.sdp())
 	var received string
-	for range 50 { // Kamailio may not listen yet
+	for range 300 { // Kamailio may not listen yet
 		alice.send(invite)
 		require.NoError(t, bob.sip.SetReadDeadline(time.Now().Add(200*time.Millisecond)))
 		b := make([]byte, 65536)

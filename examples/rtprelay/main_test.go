@@ -58,7 +58,7 @@ func ask(t *testing.T, conn net.Conn, command string) string {
 	t.Helper()
 	_, err := conn.Write([]byte(command))
 	require.NoError(t, err)
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	b := make([]byte, 1000)
 	n, err := conn.Read(b)
 	require.NoError(t, err)
