@@ -17,55 +17,82 @@ import (
 	"github.com/sipkit/sipkit/sip"
 )
 
+// A mediaEngine can be started in a namespace, with an address for media, and gives flags for the registrar.
+type mediaEngine struct {
+	name  string
+	start func(t *testing.T, ns namespace, host string) []string
+}
+
+var mediaEngines = []mediaEngine{
+	{"embedded", func(*testing.T, namespace, string) []string { return nil }},
+	{"rtpproxy", startRelay},
+	{"rtpengine", startEngine},
+}
+
 // Two phones hear each other through each media engine.
 func TestPhonesThroughEngines(t *testing.T) {
 	t.Parallel()
 	need(t, "baresip")
-	for _, e := range []struct {
-		name  string
-		start func(t *testing.T, host string) []string // gives flags for the registrar
-	}{
-		{"embedded", func(*testing.T, string) []string { return nil }},
-		{"rtpproxy", startRelay},
-		{"rtpengine", startEngine},
-	} {
+	for _, e := range mediaEngines {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			host := loopback()
-			o := openOffice(t, "", host, append([]string{"-media", "always"}, e.start(t, host)...)...)
+			o := openOffice(t, "", host, append([]string{"-media", "always"}, e.start(t, "", host)...)...)
 			a, b := pair(o, phoneConfig{})
-			for range 2 {
-				a.call(b)
-				talk(a, b)
-				a.hangup(b)
-				a, b = b, a
-			}
-			n := 0
-			for _, sdp := range o.descriptions() {
-				require.Contains(t, sdp, "c=IN IP4 "+host+"\r\n")
-				n++
-			}
-			require.GreaterOrEqual(t, n, 4, "offers and answers that went out")
+			throughEngine(o, host, a, b)
 		})
 	}
 }
 
+// So do two phones behind NATs.
+func TestPhonesBehindNATThroughEngines(t *testing.T) {
+	t.Parallel()
+	need(t, "baresip", "ip", "nft")
+	for _, e := range mediaEngines[1:] { // the rest of the NAT tests have the embedded one
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			n := newInternet(t)
+			o := openOffice(t, n.server, serverAddr, e.start(t, n.server, serverAddr)...)
+			a, b := n.pair(o, phoneConfig{})
+			throughEngine(o, serverAddr, a, b)
+		})
+	}
+}
+
+// throughEngine calls both ways: all descriptions lead to the engine.
+func throughEngine(o *office, host string, a, b *phone) {
+	o.t.Helper()
+	for range 2 {
+		a.call(b)
+		talk(a, b)
+		a.hangup(b)
+		a, b = b, a
+	}
+	list := o.descriptions()
+	require.GreaterOrEqual(o.t, len(list), 4, "offers and answers that went out")
+	for _, sdp := range list {
+		require.Contains(o.t, sdp, "c=IN IP4 "+host+"\r\n")
+	}
+}
+
 // startRelay starts examples/rtprelay, which speaks the protocol of RTPProxy.
-func startRelay(t *testing.T, host string) []string {
+func startRelay(t *testing.T, ns namespace, host string) []string {
 	t.Helper()
 	control := "udp:" + freePort(t)
-	p := launch(t, relayProgram, "-listen", control, "-interface", "lan="+host)
+	name, args := ns.command(relayProgram, "-listen", control, "-interface", "lan="+host)
+	p := launch(t, name, args...)
 	poll(t, "rtprelay", func() bool { return strings.Contains(p.output(), "msg=ready") })
 	return []string{"-rtpproxy", control}
 }
 
 // startEngine starts rtpengine without its kernel module.
-func startEngine(t *testing.T, host string) []string {
+func startEngine(t *testing.T, ns namespace, host string) []string {
 	t.Helper()
 	need(t, "rtpengine")
 	control := freePort(t)
-	p := launch(t, "rtpengine", "--config-file=none", "--table=-1", "--interface="+host, "--listen-ng="+control, "--port-min=30000", "--port-max=30999",
+	name, args := ns.command("rtpengine", "--config-file=none", "--table=-1", "--interface="+host, "--listen-ng="+control, "--port-min=10000", "--port-max=10999",
 		"--foreground", "--log-stderr", "--log-level=6", "--pidfile="+filepath.Join(t.TempDir(), "pid"), "--num-threads=2")
+	p := launch(t, name, args...)
 	poll(t, "rtpengine", func() bool { return strings.Contains(p.output(), "Startup complete") })
 	return []string{"-rtpengine", "udp:" + control}
 }
