@@ -156,6 +156,24 @@ func TestConnectionGone(t *testing.T) {
 	})
 }
 
+// TestConnectionReused: a caller without NAT is answered on his connection, and on a new one to where his Contact leads when it broke.
+func TestConnectionReused(t *testing.T) {
+	siptest.Suite{Protos: []transport.Proto{transport.TCP}}.Run(t, func(t *testing.T, k *siptest.Kit) {
+		h := newHouse(t, k, tokens.Middleware)
+		alice, bob := k.Phone("alice", "203.0.113.9"), h.phone("bob", "198.51.100.2")
+		alice.AOR = "sip:alice@" + domain
+		register(t, bob)
+		alice.Call(t, "sip:bob@"+domain)
+		in := bob.Incoming(t)
+		in.ExpectAck()
+		for range 2 {
+			require.Equal(t, 200, in.Start(sip.INFO).Final().Code)
+			alice.Hangup()
+			k.Sleep(time.Second)
+		}
+	})
+}
+
 // TestDetect looks at whole requests of phones inside and outside.
 func TestDetect(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
