@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -142,6 +143,13 @@ func (p *proxy) serve(out io.Writer) error {
 		Logger:     p.log,
 	}
 	p.server = s
+	if p.users == nil { // counts of nonces need transactions
+		s.Accept = p.accept
+	}
+	if j, ok := p.store.(*registrar.Journal); ok {
+		// What a batch of REGISTERs changes is written at once, before their answers leave.
+		s.BeforeSend = func() { _ = j.Flush(context.Background()) } // the journal logs what goes wrong
+	}
 	if p.certs != nil {
 		s.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: p.certs.GetCertificate, GetClientCertificate: p.certs.GetClientCertificate}
 	}
@@ -158,6 +166,14 @@ func (p *proxy) serve(out io.Writer) error {
 		p.log.Warn("nobody is asked for a password: whoever reaches this server can register as anybody; see -users")
 	}
 	return err
+}
+
+// accept lets REGISTERs for us go without a transaction where their answers need no waiting.
+func (p *proxy) accept(r *sipproxy.Request) sipproxy.Mode {
+	if p.forUs(r.URI) {
+		return p.registrar.Accept(r)
+	}
+	return sipproxy.Stateful
 }
 
 // media sends media through the relay, if there is one.

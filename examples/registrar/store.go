@@ -24,7 +24,7 @@ func (c *config) openStore(log *slog.Logger) (registrar.Store, error) {
 		}
 		return s, nil
 	}
-	j, err := registrar.OpenJournal(c.data, registrar.JournalConfig{Logger: log})
+	j, err := registrar.OpenJournal(c.data, registrar.JournalConfig{Logger: log, Gather: true})
 	if err != nil {
 		return nil, err // and no Store that holds a nil Journal
 	}
