@@ -229,7 +229,7 @@ func TestIPv4ToIPv6(t *testing.T) {
 		t.Skipf("no IPv6 here: %v", err)
 	}
 	_ = c.Close()
-	o := openOffice(t, "", loopback(), "-media", "always", "-listen", "udp:[::1]:0")
+	o := openOffice(t, "", loopback(), "-listen", "udp:[::1]:0")
 	a := o.phone(phoneConfig{user: "alice", hertz: 440, addr: "127.0.0.1"})
 	b := o.phone(phoneConfig{user: "bob", hertz: 1000, addr: "::1"})
 	for range 2 {

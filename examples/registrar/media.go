@@ -82,6 +82,9 @@ func (p *proxy) relayMedia() *rtprelay.Relay {
 	rl.Engine = p.engine
 	if c.media == "nat" {
 		rl.When, rl.WhenBranch = nat.Behind, callsBehindNAT
+		if rl.Bridge {
+			rl.WhenBranch = func(b *sipproxy.Branch) bool { return callsBehindNAT(b) || otherFamily(b) }
+		}
 	}
 	if c.record != "" {
 		rl.Record = func(*sipproxy.Request) bool { return true }
@@ -102,10 +105,25 @@ func (p *proxy) silent(r rtprelay.Ref) {
 
 // callsBehindNAT: the callee registered an address that is not where it is reached.
 func callsBehindNAT(b *sipproxy.Branch) bool {
-	at := b.Target.Next
-	if !b.Target.Flow.IsZero() {
-		at = b.Target.Flow.Remote()
-	}
+	at := reachedAt(b)
 	ip, ok := b.Target.URI.IP()
-	return ok && at.AddrPort.IsValid() && ip.Unmap() != at.AddrPort.Addr().Unmap()
+	return ok && at.IsValid() && ip.Unmap() != at
+}
+
+// otherFamily: one party has IPv4 and the other IPv6.
+func otherFamily(b *sipproxy.Branch) bool {
+	at := reachedAt(b)
+	if !at.IsValid() {
+		ip, _ := b.Target.URI.IP()
+		at = ip.Unmap()
+	}
+	return at.IsValid() && at.Is4() != b.Of.Source.AddrPort.Addr().Unmap().Is4()
+}
+
+// reachedAt is where a branch goes when the registration says so.
+func reachedAt(b *sipproxy.Branch) netip.Addr {
+	if !b.Target.Flow.IsZero() {
+		return b.Target.Flow.Remote().AddrPort.Addr().Unmap()
+	}
+	return b.Target.Next.AddrPort.Addr().Unmap()
 }
