@@ -17,9 +17,10 @@ import (
 // A client registers users over a UDP socket, some at once, and keeps track of what was acknowledged.
 type client struct {
 	*testing.T
-	conn  net.Conn
-	acked []atomic.Bool
-	count atomic.Int64
+	conn   net.Conn
+	acked  []atomic.Bool
+	count  atomic.Int64
+	passes int // over all users
 }
 
 func connect(t *testing.T, server string, users int) *client {
@@ -31,8 +32,8 @@ func connect(t *testing.T, server string, users int) *client {
 
 func (c *client) send(method string, user int, contact string) error {
 	name := "sip:u" + strconv.Itoa(user) + "@example.com"
-	_, err := fmt.Fprintf(c.conn, "%s sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%d-%s\r\nFrom: <%s>;tag=%d\r\nTo: <%s>\r\nCall-ID: %d\r\nCSeq: 1 %s\r\nMax-Forwards: 70\r\n%sContent-Length: 0\r\n\r\n",
-		method, c.conn.LocalAddr(), user, c.conn.LocalAddr().String()[10:], name, user, name, user, method, contact)
+	_, err := fmt.Fprintf(c.conn, "%s sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%d-%d-%s\r\nFrom: <%s>;tag=%d\r\nTo: <%s>\r\nCall-ID: %d\r\nCSeq: %d %s\r\nMax-Forwards: 70\r\n%sContent-Length: 0\r\n\r\n",
+		method, c.conn.LocalAddr(), c.passes, user, c.conn.LocalAddr().String()[10:], name, user, name, user, c.passes, method, contact)
 	return err
 }
 
@@ -56,13 +57,54 @@ func (c *client) hear(note func(user int, text string)) {
 
 // registerUntil registers all users, and runs then when so many were acknowledged.
 func (c *client) registerUntil(enough int64, then func()) {
+	var stop atomic.Bool
+	contact := func(u int) string { return fmt.Sprintf("Contact: <sip:u%d@127.0.0.7:5071>\r\nExpires: 3600\r\n", u) }
+	c.each(&stop, contact, func(u int, _ string) {
+		c.acked[u].Store(true)
+		if c.count.Add(1) == enough {
+			stop.Store(true)
+			then()
+		}
+	})
+}
+
+// found asks for the bindings of every user and gives those that have one.
+func (c *client) found() []atomic.Bool {
+	found := make([]atomic.Bool, len(c.acked))
+	answered := 0
+	c.each(new(atomic.Bool), func(int) string { return "" }, func(u int, text string) {
+		answered++
+		found[u].Store(strings.Contains(text, fmt.Sprintf("<sip:u%d@127.0.0.7:5071>", u)))
+	})
+	require.Equal(c, len(found), answered, "no answer")
+	return found
+}
+
+// each sends a REGISTER for every user and notes the 200s. As phones do, it sends again what was lost or refused for now, until stop is set.
+func (c *client) each(stop *atomic.Bool, contact func(user int) string, note func(user int, text string)) {
+	answered := make([]atomic.Bool, len(c.acked))
+	left := len(answered)
+	for range 20 {
+		c.pass(answered, contact, func(u int, text string) {
+			left--
+			note(u, text)
+		})
+		if left == 0 || stop.Load() {
+			return
+		}
+	}
+}
+
+// pass sends one REGISTER for everybody not yet answered, and ends when nothing comes any more.
+func (c *client) pass(answered []atomic.Bool, contact func(user int) string, note func(user int, text string)) {
+	c.passes++
 	heard := make(chan struct{})
-	room := make(chan struct{}, 200) // in flight
+	room := make(chan struct{}, 100) // in flight
 	go func() {
 		defer close(heard)
-		c.hear(func(user int, _ string) {
-			if !c.acked[user].Swap(true) && c.count.Add(1) == enough {
-				then()
+		c.hear(func(user int, text string) {
+			if !answered[user].Swap(true) {
+				note(user, text)
 			}
 			select {
 			case <-room:
@@ -70,41 +112,20 @@ func (c *client) registerUntil(enough int64, then func()) {
 			}
 		})
 	}()
-	for u := range c.acked {
+	for u := range answered {
+		if answered[u].Load() {
+			continue
+		}
 		select {
 		case room <- struct{}{}:
 		case <-heard:
 			return
 		}
-		if c.send("REGISTER", u, fmt.Sprintf("Contact: <sip:u%d@127.0.0.7:5071>\r\nExpires: 3600\r\n", u)) != nil {
+		if c.send("REGISTER", u, contact(u)) != nil {
 			break // nobody listens any more
 		}
 	}
 	<-heard
-}
-
-// found asks for the bindings of every user and gives those that have one.
-func (c *client) found() []atomic.Bool {
-	found := make([]atomic.Bool, len(c.acked))
-	heard := make(chan struct{})
-	room := make(chan struct{}, 100)
-	go func() {
-		defer close(heard)
-		c.hear(func(user int, text string) {
-			found[user].Store(strings.Contains(text, fmt.Sprintf("<sip:u%d@127.0.0.7:5071>", user)))
-			<-room
-		})
-	}()
-	for u := range c.acked {
-		select {
-		case room <- struct{}{}:
-		case <-heard:
-			require.FailNow(c, "no answer")
-		}
-		require.NoError(c, c.send("REGISTER", u, ""))
-	}
-	<-heard
-	return found
 }
 
 // What was acknowledged outlives kill -9.
