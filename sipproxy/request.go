@@ -36,8 +36,9 @@ type exchange struct {
 	strict        bool
 	routesDropped bool // DropRoutes was called
 	toTag         string
-	prefix        string // first part of the branches we make for it
-	loop          uint64 // loop detection hash, 0 until asked for
+	tagged        sync.Once // guards toTag
+	prefix        string    // first part of the branches we make for it
+	loop          uint64    // loop detection hash, 0 until asked for
 
 	mu     sync.Mutex
 	task   task
@@ -79,11 +80,9 @@ func (r *Request) InDialog() bool { return r.ToTag() != "" }
 // Mode tells whether the request is treated with state.
 func (r *Request) Mode() Mode { return r.mode }
 
-// localTag is the tag that answers of ours carry: that of the request when it has one.
+// localTag is the tag that answers of ours carry: that of the request when it has one. The handler, a CANCEL and a closing server may ask at once.
 func (r *Request) localTag() string {
-	if r.toTag == "" {
-		r.toTag = r.srv.tag(r.Request)
-	}
+	r.tagged.Do(func() { r.toTag = r.srv.tag(r.Request) })
 	return r.toTag
 }
 
