@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sipkit/sipkit/internal/programs"
+	"github.com/sipkit/sipkit/internal/sipp"
 	"github.com/sipkit/sipkit/rtprelay"
 	"github.com/sipkit/sipkit/rtprelay/rtprelaytest"
 )
@@ -34,10 +35,10 @@ type rtpengine struct {
 var rtpengines atomic.Int32
 
 func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	t.Helper()
+	addr, err := sipp.Port("127.0.0.1")
 	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return addr
 }
 
 func startRTPEngine(t *testing.T) *rtpengine {

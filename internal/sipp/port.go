@@ -8,17 +8,20 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// Port finds a port of a loopback address that is free for UDP and TCP.
+// Port finds a port of a loopback address that is free for UDP and TCP, another at each call. It lies below the range from which the system takes the ports of
+// clients, and below that of media relays: one of those would be given away again before the program that is to have it has started.
 func Port(host string) (string, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", host+":0")
+	for range 1000 {
+		n := firstPort + (uint32(os.Getpid())*7919+ports.Add(1))%portCount
+		addr := fmt.Sprintf("%s:%d", host, n)
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			return "", err
+			continue
 		}
-		addr := l.Addr().String()
 		u, err := net.ListenPacket("udp", addr)
 		_ = l.Close()
 		if err == nil {
@@ -28,6 +31,14 @@ func Port(host string) (string, error) {
 	}
 	return "", fmt.Errorf("sipp: no free port on %s", host)
 }
+
+const (
+	firstPort = 6100
+	portCount = 3800
+)
+
+// ports counts the ports given out by this process.
+var ports atomic.Uint32
 
 // Listening waits, at most 10 s, until a program listens on an IPv4 address. It asks the kernel: a datagram would be taken for a message.
 func Listening(ctx context.Context, addr string, tcp bool) error {
