@@ -68,7 +68,7 @@ func TestRelayRealMedia(t *testing.T) {
 func realCall(t *testing.T, mode sipproxy.RunnerMode) {
 	events := make(chan dialog.Event, 10)
 	engine := &rtprelay.Embedded{
-		Interfaces: []rtprelay.Interface{{Name: "lo", Addr: netip.MustParseAddr("127.0.0.1"), Low: 33000, High: 33999}},
+		Interfaces: []rtprelay.Interface{{Name: "lo", Addr: netip.MustParseAddr("127.0.0.1"), Low: 31000, High: 31999}},
 		Timeout:    2 * time.Second,
 	}
 	defer func() { require.NoError(t, engine.Close()) }()
