@@ -8,7 +8,7 @@ func plainAddr(s string) bool {
 		return false
 	}
 	i = plainURI(s, i+5)
-	if i < 0 || i >= len(s) || s[i] != '>' {
+	if i < 0 || i >= len(s) || s[i] != '>' || i+1 < len(s) && s[i+1] != ';' {
 		return false
 	}
 	sep := true
