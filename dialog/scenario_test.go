@@ -33,7 +33,9 @@ func (b *book) events() []dialog.Event {
 	return append([]dialog.Event(nil), b.list...)
 }
 
+// kinds are the events so far, once the handlers have returned.
 func (b *book) kinds() string {
+	settle()
 	var names []string
 	for _, e := range b.events() {
 		names = append(names, e.Kind.String())
@@ -69,9 +71,10 @@ func fork(hosts ...string) sipproxy.HandlerFunc {
 	}
 }
 
-// empty fails the test when the tracker still holds anything.
+// empty fails the test when the tracker still holds anything once the handlers have returned.
 func empty(t *testing.T, tr *dialog.Tracker) {
 	t.Helper()
+	settle()
 	for d := range tr.All() {
 		t.Errorf("left over: %+v", d)
 	}

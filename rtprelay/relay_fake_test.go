@@ -138,8 +138,9 @@ func (e *ledgerEngine) Record(_ context.Context, r rtprelay.Ref) error {
 
 func (e *ledgerEngine) StopRecord(context.Context, rtprelay.Ref) error { return nil }
 
-// take gives what was asked since the last time, sorted where order is a matter of chance.
+// take gives what was asked since the last time once the handlers have returned, sorted where order is a matter of chance.
 func (e *ledgerEngine) take(sorted bool) string {
+	settle()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	log := e.log
