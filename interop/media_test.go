@@ -20,11 +20,11 @@ import (
 // A mediaEngine can be started in a namespace, with an address for media, and gives flags for the registrar.
 type mediaEngine struct {
 	name  string
-	start func(t *testing.T, ns namespace, host string) []string
+	start func(t *testing.T, ns namespace, host string, more ...string) []string
 }
 
 var mediaEngines = []mediaEngine{
-	{"embedded", func(*testing.T, namespace, string) []string { return nil }},
+	{"embedded", func(*testing.T, namespace, string, ...string) []string { return nil }},
 	{"rtpproxy", startRelay},
 	{"rtpengine", startEngine},
 }
@@ -76,22 +76,22 @@ func throughEngine(o *office, host string, a, b *phone) {
 }
 
 // startRelay starts examples/rtprelay, which speaks the protocol of RTPProxy.
-func startRelay(t *testing.T, ns namespace, host string) []string {
+func startRelay(t *testing.T, ns namespace, host string, more ...string) []string {
 	t.Helper()
 	control := "udp:" + freePort(t)
-	name, args := ns.command(relayProgram, "-listen", control, "-interface", "lan="+host)
+	name, args := ns.command(relayProgram, append([]string{"-listen", control, "-interface", "lan=" + host}, more...)...)
 	p := launch(t, name, args...)
 	poll(t, "rtprelay", func() bool { return strings.Contains(p.output(), "msg=ready") })
 	return []string{"-rtpproxy", control}
 }
 
 // startEngine starts rtpengine without its kernel module.
-func startEngine(t *testing.T, ns namespace, host string) []string {
+func startEngine(t *testing.T, ns namespace, host string, more ...string) []string {
 	t.Helper()
 	need(t, "rtpengine")
 	control := freePort(t)
-	name, args := ns.command("rtpengine", "--config-file=none", "--table=-1", "--interface="+host, "--listen-ng="+control, "--port-min=10000", "--port-max=10999",
-		"--foreground", "--log-stderr", "--log-level=6", "--pidfile="+filepath.Join(t.TempDir(), "pid"), "--num-threads=2")
+	name, args := ns.command("rtpengine", append([]string{"--config-file=none", "--table=-1", "--interface=" + host, "--listen-ng=" + control, "--port-min=10000", "--port-max=10999",
+		"--foreground", "--log-stderr", "--log-level=6", "--pidfile=" + filepath.Join(t.TempDir(), "pid"), "--num-threads=2"}, more...)...)
 	p := launch(t, name, args...)
 	poll(t, "rtpengine", func() bool { return strings.Contains(p.output(), "Startup complete") })
 	return []string{"-rtpengine", "udp:" + control}
@@ -134,11 +134,32 @@ func (o *office) byes() (to []string) {
 	return to
 }
 
-// When the media of a call stop, both parties get a BYE.
+// When the media of a call stop, both parties get a BYE, whichever engine notices.
 func TestMediaTimeout(t *testing.T) {
 	t.Parallel()
 	need(t, "baresip")
-	o := openOffice(t, "", loopback(), "-media", "always", "-media-timeout", "1s")
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		mediaStops(t, openOffice(t, "", loopback(), "-media", "always", "-media-timeout", "1s"))
+	})
+	t.Run("rtpproxy", func(t *testing.T) {
+		t.Parallel()
+		host, socket := loopback(), "unix:"+filepath.Join(t.TempDir(), "n")
+		flags := startRelay(t, "", host, "-timeout", "1s", "-notify", socket)
+		mediaStops(t, openOffice(t, "", host, append(flags, "-media", "always", "-media-notify", socket)...))
+	})
+	t.Run("rtpengine", func(t *testing.T) {
+		t.Parallel()
+		for _, format := range []string{"1", "2"} {
+			host, socket := loopback(), freePort(t)
+			flags := startEngine(t, "", host, "--timeout=2", "--b2b-url=http://"+socket+"/RPC2", "--xmlrpc-format="+format)
+			mediaStops(t, openOffice(t, "", host, append(flags, "-media", "always", "-media-notify", "http:"+socket)...))
+		}
+	})
+}
+
+func mediaStops(t *testing.T, o *office) {
+	t.Helper()
 	a, b := pair(o, phoneConfig{})
 	a.call(b)
 	talk(a, b)

@@ -36,7 +36,7 @@ type Relay struct {
 	// OnFailure is told of every description that was to be relayed and was not, because the engine failed. With ToTag set the call has
 	// been answered: dialog.Tracker.End ends it. It must not wait.
 	OnFailure func(Ref, error)
-	// OnTimeout is told of calls whose media have stopped, after TimedOut has been. It runs on the goroutine of the engine and must not wait.
+	// OnTimeout is told of calls whose media have stopped, after TimedOut or StreamTimedOut has been. It runs on the goroutine of the engine and must not wait.
 	OnTimeout func(Ref)
 
 	Wait   time.Duration // bound on the wait for the engine, each time; 0: 5 s
@@ -100,25 +100,6 @@ func (rl *Relay) Middleware(next sipproxy.Handler) sipproxy.Handler {
 		}
 		return next.ServeSIP(ctx, r)
 	})
-}
-
-// TimedOut is for the time-out events of an engine: set it as Embedded.OnTimeout or Notifications.OnTimeout. It forgets the leg, fills in the tag of the callee and calls
-// OnTimeout.
-func (rl *Relay) TimedOut(ref Ref) {
-	rl.setup()
-	rl.count.timedOut.Add(1)
-	rl.mu.Lock()
-	for l := rl.calls[ref.CallID]; l != nil; l = l.next {
-		if l.id == ref.Leg && (l.from == ref.FromTag || ref.FromTag == "") {
-			ref = l.ref()
-			rl.unlist(l)
-			break
-		}
-	}
-	rl.mu.Unlock()
-	if rl.OnTimeout != nil {
-		rl.OnTimeout(ref)
-	}
 }
 
 // Media gives the counters of a call that is relayed here, [0] what came from the caller; tags in this order. ok is false when it is not, or the engine cannot tell. It

@@ -99,9 +99,7 @@ func (q *relayRequest) again(b *sipproxy.Branch) {
 		br.did = didAnswer
 		q.answerInRequest(b)
 	default:
-		if q.rl.MusicOnHold != "" {
-			br.holds = holdOf(h)
-		}
+		br.holds = holdOf(h)
 		res, err := q.offer(b, q.leg)
 		if err != nil || res.Streams == 0 {
 			return

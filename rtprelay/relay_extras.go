@@ -58,7 +58,7 @@ func (q *relayRequest) extras(br *relayBranch, confirms bool) {
 	})
 }
 
-// music tells whether the sender of the request has now put the other party on hold, or taken it back.
+// music notes whether the sender of the request has now put the other party on hold, or taken it back, and tells what is to be heard then.
 func (q *relayRequest) music(br *relayBranch) (play, stop bool) {
 	if br.holds == holdUnknown || br.did != didOffer {
 		return false, false
@@ -69,6 +69,9 @@ func (q *relayRequest) music(br *relayBranch) (play, stop bool) {
 	on := br.holds == holdOn
 	play, stop = on && !*was, !on && *was
 	*was = on
+	if q.rl.MusicOnHold == "" {
+		return false, false
+	}
 	return play, stop
 }
 

@@ -581,6 +581,48 @@ func TestRelayTimeout(t *testing.T) {
 	})
 }
 
+// TestRelayStreamTimeout: an engine that follows streams tells of one while another lives, and of calls on hold; neither ends the call.
+func TestRelayStreamTimeout(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		told := make(chan rtprelay.Ref, 10)
+		s := newStage(t, k, func(rl *rtprelay.Relay) { rl.OnTimeout = func(r rtprelay.Ref) { told <- r } })
+		call := s.alice.Call(t, "sip:bob@example.com")
+		in := s.bob.Incoming(t)
+		in.ExpectAck()
+		r := rtprelay.Ref{CallID: call.ID(), FromTag: in.Invitation().FromTag()}
+		s.rl.StreamTimedOut(r)
+		settle()
+		require.Empty(t, told, "the engine has a session still")
+		require.EqualValues(t, 1, s.rl.Stats().StreamOut)
+
+		direction := func(d string) func(*sip.Request) {
+			return func(r *sip.Request) { r.SetBody("application/sdp", audio("10.0.0.1", 10000, "a="+d+"\r\n")) }
+		}
+		call.Reinvite(direction("inactive"))
+		in.ExpectRequest(sip.INVITE)
+		in.ExpectAck()
+		require.NoError(t, s.e.Delete(t.Context(), r))
+		s.rl.StreamTimedOut(r)
+		settle()
+		require.Empty(t, told, "on hold")
+		require.EqualValues(t, 1, s.rl.Stats().HeldOut)
+		call.Reinvite(direction("sendrecv"))
+		in.ExpectRequest(sip.INVITE)
+		in.ExpectAck()
+		require.Equal(t, 1, s.e.sessions(), "a new session")
+
+		require.NoError(t, s.e.Delete(t.Context(), r))
+		s.rl.StreamTimedOut(rtprelay.Ref{CallID: r.CallID, FromTag: "x", ToTag: r.FromTag}) // tags in the other order
+		require.Equal(t, "bob", name((<-told).ToTag))
+		s.rl.StreamTimedOut(r) // of the second stream
+		settle()
+		require.Equal(t, r, <-told)
+		in.Bye()
+		call.ExpectBye()
+		s.over()
+	})
+}
+
 // TestRelayBounds: beyond Max calls are refused; what nobody mentions for MaxAge goes.
 func TestRelayBounds(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {

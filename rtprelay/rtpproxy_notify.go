@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,13 +35,17 @@ func parseNotifyTag(s string) (Ref, bool) {
 	return r, errors.Join(errs[:]...) == nil && r.CallID != ""
 }
 
-// Notifications listens for the time-outs that RTPProxies report. One listener serves any number of them. Whoever can connect to the
-// socket can end calls: keep it on a UNIX socket or a private network.
+// Notifications listens for the time-outs that engines in other processes report. One listener serves any number of RTPProxies, or of rtpengines. Whoever
+// can connect to the socket can end calls: keep it on a UNIX socket or a private network, and see From.
 type Notifications struct {
-	Listen string // "unix:/path" or "tcp:host:port"
+	// Listen is "unix:/path" or "tcp:host:port" for RTPProxies, whose option -n and our RTPProxy.Notify name the same socket; or "http:host:port" for rtpengines,
+	// started with --b2b-url=http://host:port/ and --xmlrpc-format=2 (1 will do; 0 does not tell the call).
+	Listen string
+	From   []netip.Prefix // who may connect over TCP and HTTP; empty: everybody who can
 
-	// OnTimeout is told which session ended, on the goroutine that reads the connection; it must not wait long. A call of several
-	// streams is told once for each. ToTag is empty when the offer had none.
+	// OnTimeout is told which session ended, on the goroutine that reads the connection; it must not wait long: see Relay.StreamTimedOut for RTPProxies, which
+	// tell a call of several streams once for each, and Relay.TimedOut for rtpengines, which tell it as a whole. FromTag and ToTag are as in the offer
+	// from an RTPProxy, ToTag empty when it had none; rtpengines give them in any order, or none.
 	OnTimeout func(Ref)
 
 	MaxConnections int // beyond: closed at once; 0: 64
@@ -52,11 +58,20 @@ type Notifications struct {
 	odd      uint64
 }
 
+// Check reports a mistake in Listen.
+func (n *Notifications) Check() error {
+	kind, where, _ := strings.Cut(n.Listen, ":")
+	if (kind != "unix" && kind != "tcp" && kind != "http") || where == "" {
+		return fmt.Errorf("rtprelay: notification address %q: want unix:, tcp: or http:", n.Listen)
+	}
+	return nil
+}
+
 // Start opens the socket. The path of a UNIX socket is removed first if a socket stands there.
 func (n *Notifications) Start() error {
 	kind, where, _ := strings.Cut(n.Listen, ":")
-	if (kind != "unix" && kind != "tcp") || where == "" {
-		return fmt.Errorf("rtprelay: notification address %q: want unix: or tcp:", n.Listen)
+	if err := n.Check(); err != nil {
+		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -68,7 +83,11 @@ func (n *Notifications) Start() error {
 			_ = os.Remove(where)
 		}
 	}
-	l, err := net.Listen(kind, where)
+	network := kind
+	if kind == "http" {
+		network = "tcp"
+	}
+	l, err := net.Listen(network, where)
 	if err != nil {
 		return err
 	}
@@ -88,7 +107,7 @@ func (n *Notifications) Addr() net.Addr {
 	return n.listener.Addr()
 }
 
-// Odd counts lines that were no notification of ours.
+// Odd counts lines and requests that were no notification of ours.
 func (n *Notifications) Odd() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -125,7 +144,7 @@ func (n *Notifications) accept(l net.Listener) {
 			return
 		}
 		n.mu.Lock()
-		if n.closed || len(n.conns) >= limit {
+		if n.closed || len(n.conns) >= limit || !n.welcome(c.RemoteAddr()) {
 			n.mu.Unlock()
 			_ = c.Close()
 			continue
@@ -150,18 +169,36 @@ func (n *Notifications) serve(c net.Conn) {
 		delete(n.conns, c)
 		n.mu.Unlock()
 	}()
+	if strings.HasPrefix(n.Listen, "http:") {
+		n.serveHTTP(c)
+		return
+	}
 	lines := bufio.NewScanner(c)
 	lines.Buffer(make([]byte, 0, 1024), maxCommand)
 	for lines.Scan() {
-		r, ok := parseNotifyTag(lines.Text())
-		if !ok {
-			n.mu.Lock()
-			n.odd++
-			n.mu.Unlock()
-			continue
-		}
-		if n.OnTimeout != nil {
-			n.OnTimeout(r)
-		}
+		n.told(parseNotifyTag(lines.Text()))
 	}
+}
+
+// told hands a notification on, or counts what was none.
+func (n *Notifications) told(r Ref, ok bool) {
+	if !ok {
+		n.mu.Lock()
+		n.odd++
+		n.mu.Unlock()
+		return
+	}
+	if n.OnTimeout != nil {
+		n.OnTimeout(r)
+	}
+}
+
+// welcome asks From; who comes over a UNIX socket has the file's permission.
+func (n *Notifications) welcome(a net.Addr) bool {
+	t, ok := a.(*net.TCPAddr)
+	if !ok || len(n.From) == 0 {
+		return true
+	}
+	ip := t.AddrPort().Addr().Unmap()
+	return slices.ContainsFunc(n.From, func(p netip.Prefix) bool { return p.Contains(ip) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -503,6 +504,55 @@ func TestNotifications(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	require.Error(t, (&rtprelay.Notifications{Listen: "udp:1"}).Start())
+}
+
+// rtpengineSays is what a daemon of version 10.5 sends, with --xmlrpc-format as given.
+func rtpengineSays(method string, args ...string) string {
+	body := "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<methodCall>\r\n<methodName>" + method + "</methodName>\r\n<params>\r\n"
+	for _, a := range args {
+		body += "<param><value><string>" + a + "</string></value></param>\r\n"
+	}
+	body += "</params>\r\n</methodCall>\r\n"
+	return fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: 127.0.0.1:28181\r\nAccept: */*\r\nContent-Type: text/xml\r\nUser-Agent: Xmlrpc-c/1.33.14 Curl/7.88.1\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// TestNotificationsOfRTPEngine: its XML-RPC calls, one a connection, are understood and answered; anything else is counted.
+func TestNotificationsOfRTPEngine(t *testing.T) {
+	got := make(chan rtprelay.Ref, 10)
+	n := &rtprelay.Notifications{Listen: "http:127.0.0.1:0", From: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, OnTimeout: func(r rtprelay.Ref) { got <- r }}
+	require.NoError(t, n.Start())
+	defer func() { require.NoError(t, n.Close()) }()
+	post := func(from, request string) string {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		c, err := d.Dial("tcp", n.Addr().String())
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+		_, err = io.WriteString(c, request)
+		require.NoError(t, err)
+		require.NoError(t, c.(*net.TCPConn).CloseWrite())
+		reply, _ := io.ReadAll(c)
+		status, _, _ := strings.Cut(string(reply), "\r\n")
+		return status
+	}
+	const good, bad = "HTTP/1.1 200 OK", "HTTP/1.1 400 Bad Request"
+	require.Equal(t, good, post("127.0.0.1", rtpengineSays("dlg.terminate_dlg", "call1@h", "ft", "tt")))
+	require.Equal(t, rtprelay.Ref{CallID: "call1@h", FromTag: "ft", ToTag: "tt"}, <-got)
+	require.Equal(t, good, post("127.0.0.1", rtpengineSays("teardown", "a&lt;b&amp;c@h;leg12")))
+	require.Equal(t, rtprelay.Ref{CallID: "a<b&c@h", Leg: 12}, <-got)
+	whole := rtpengineSays("teardown", "x")
+	odd := []string{
+		"", "GET / HTTP/1.1\r\n\r\n", whole[:len(whole)-3], rtpengineSays("di", "sbc", "postControlCmd", "ft", "teardown"), rtpengineSays("teardown"), rtpengineSays("teardown", ""),
+		rtpengineSays("dlg.terminate_dlg", "x", "f"), "POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n<<<<",
+		"POST / HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 5000) + "\r\n",
+	}
+	for _, o := range odd {
+		if s := post("127.0.0.1", o); s != "" { // it need not read all before it hangs up
+			require.Equal(t, bad, s, o)
+		}
+	}
+	require.Equal(t, uint64(len(odd)), n.Odd())
+	require.Empty(t, post("127.0.0.2", whole), "not from there")
+	require.Empty(t, got)
 }
 
 // unquote undoes %XX and nothing else, as the relay does.

@@ -36,6 +36,7 @@ type config struct {
 	media     string
 	rtpproxy  []string
 	rtpengine []string
+	notify    []string
 	silence   time.Duration
 	moh       string
 	record    string
@@ -80,6 +81,7 @@ func parse(args []string) (config, error) {
 	f.StringVar(&c.media, "media", "nat", "relay media always, for calls that a nat is in, or never")
 	many(&c.rtpproxy, "rtpproxy", "`control socket` of an RTPProxy, as in udp:127.0.0.1:7722; may be repeated (default: a relay in this process)")
 	many(&c.rtpengine, "rtpengine", "ng `control socket` of an rtpengine, as in udp:127.0.0.1:2223; may be repeated")
+	many(&c.notify, "media-notify", "`socket` where relays tell that the media of a call have stopped, which then ends with BYE to both: unix:/path or tcp:host:port for an RTPProxy whose -n names the same, http:host:port for an rtpengine with --b2b-url=http://host:port/ --xmlrpc-format=2; may be repeated")
 	f.DurationVar(&c.silence, "media-timeout", 0, "the relay in this process ends a call, with BYE to both, when it hears neither party for so long (default 1m)")
 	f.StringVar(&c.moh, "moh", "", "`file` that the relay plays to a party on hold")
 	f.StringVar(&c.record, "record", "", "`directory` where the relay records calls")

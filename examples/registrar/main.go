@@ -45,6 +45,9 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := p.hearTimeouts(); err != nil {
+		return errors.Join(err, p.Close())
+	}
 	stop, err := profile(c.profile)
 	if err != nil {
 		return errors.Join(err, p.Close())

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/sipkit/sipkit/dialog"
 	"github.com/sipkit/sipkit/nat"
@@ -27,7 +29,7 @@ func (c *config) engine(onTimeout func(rtprelay.Ref)) engine {
 	}
 	var members []rtprelay.Member
 	for _, a := range c.rtpproxy {
-		members = append(members, rtprelay.Member{Name: a, Engine: &rtprelay.RTPProxy{Address: a}})
+		members = append(members, rtprelay.Member{Name: a, Engine: &rtprelay.RTPProxy{Address: a, Notify: c.notifySocket()}})
 	}
 	for _, a := range c.rtpengine {
 		members = append(members, rtprelay.Member{Name: a, Engine: &rtprelay.NG{Address: a}})
@@ -90,6 +92,41 @@ func (p *proxy) relayMedia() *rtprelay.Relay {
 		rl.Record = func(*sipproxy.Request) bool { return true }
 	}
 	return rl
+}
+
+// notifySocket is where RTPProxies tell of time-outs; "": nowhere.
+func (c *config) notifySocket() string {
+	for _, s := range c.notify {
+		kind, where, _ := strings.Cut(s, ":")
+		if kind == "http" {
+			continue
+		}
+		if host, port, err := net.SplitHostPort(where); kind == "tcp" && err == nil {
+			if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+				return "tcp:%%CC_SELF%%:" + port // the address that it knows us by
+			}
+		}
+		return s
+	}
+	return ""
+}
+
+// hearTimeouts opens the sockets of -media-notify.
+func (p *proxy) hearTimeouts() error {
+	if p.relay == nil {
+		return nil
+	}
+	for _, s := range p.c.notify {
+		n := &rtprelay.Notifications{Listen: s, OnTimeout: p.relay.StreamTimedOut}
+		if strings.HasPrefix(s, "http:") {
+			n.OnTimeout = p.relay.TimedOut
+		}
+		if err := n.Start(); err != nil {
+			return prefixed("-media-notify", err)
+		}
+		p.notified = append(p.notified, n)
+	}
+	return nil
 }
 
 // silent ends a call whose media have stopped, with BYE to both sides.

@@ -42,6 +42,7 @@ type proxy struct {
 	pinger      *nat.Pinger
 	relay       *rtprelay.Relay // nil: media go as they like
 	engine      engine
+	notified    []*rtprelay.Notifications
 
 	users     *users // nil: no authentication
 	trusted   *middleware.Prefixes
@@ -194,8 +195,11 @@ func (p *proxy) routeParams(b *sipproxy.Branch) sip.Params {
 
 // Close frees what build opened.
 func (p *proxy) Close() (err error) {
+	for _, n := range p.notified {
+		err = errors.Join(err, n.Close())
+	}
 	if p.engine != nil {
-		err = p.engine.Close()
+		err = errors.Join(err, p.engine.Close())
 	}
 	if p.store != nil {
 		err = errors.Join(err, p.store.Close())

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sipkit/sipkit/registrar/redisstore"
+	"github.com/sipkit/sipkit/rtprelay"
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
 	"github.com/sipkit/sipkit/transport"
@@ -112,6 +113,12 @@ func (c *config) validateMedia() error {
 		if _, address, ok := strings.Cut(a, ":"); !ok || address == "" {
 			errs = append(errs, fmt.Errorf("relay %q is not transport:address, as in udp:127.0.0.1:7722", a))
 		}
+	}
+	for _, s := range c.notify {
+		errs = append(errs, prefixed("-media-notify", (&rtprelay.Notifications{Listen: s}).Check()))
+	}
+	if c.notify != nil && c.rtpproxy == nil && c.rtpengine == nil {
+		errs = append(errs, errors.New("-media-notify is for -rtpproxy and -rtpengine"))
 	}
 	if c.moh != "" && c.rtpproxy == nil && c.rtpengine == nil { // else it lies on the relay's disk
 		if played, _ := filepath.Glob(c.moh + "*"); played == nil {
