@@ -49,7 +49,8 @@ func (h *Header) Add(name, value string) {
 }
 
 // Prepend inserts a field before the first one of that name (Via, Route, Record-Route, Path: new topmost value); with none, at
-// the place the RFC recommends: on top for Via, behind the Vias for fields a proxy reads (§7.3.1), else as Set does.
+// the place the RFC recommends: on top for Via, behind the Vias for fields a proxy reads (§7.3.1), else as Set does. With a Via a
+// Content-Length is made sure of, as in PushVia.
 func (h *Header) Prepend(name, value string) {
 	if !goodName(name) {
 		return
@@ -57,6 +58,15 @@ func (h *Header) Prepend(name, value string) {
 	id := lookupName(name)
 	f := h.make(id, name, value)
 	h.insert(h.topAt(id, name), f)
+	h.pushed(id)
+}
+
+// pushed is fixLength behind a new topmost value. A Via is what makes a message leave: from here on it may go by a stream (§16.6 step 9).
+func (h *Header) pushed(id fieldID) {
+	if id == idVia {
+		h.needLength()
+		return
+	}
 	h.fixLength(id)
 }
 
@@ -215,7 +225,7 @@ func (h *Header) PrependFunc(name string, f func(b []byte) []byte) {
 	h.arena = f(h.arena)
 	h.clean(g.start() + int(g.val))
 	h.insert(h.topAt(id, name), h.shut(g))
-	h.fixLength(id)
+	h.pushed(id)
 }
 
 // AddFunc is Add with a value that f appends to the bytes it is given, as for PrependFunc.

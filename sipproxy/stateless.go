@@ -38,7 +38,7 @@ func (r *Request) sendStateless(targets []Target) *sip.Response {
 // relayStateless forwards a response that belongs to no transaction of ours, when it answers what we forwarded without state (§16.11).
 func (s *Server) relayStateless(res *sip.Response, f transport.Flow) {
 	top, err := res.Via()
-	if err != nil {
+	if err != nil || !s.trs.Wrote(f, top) {
 		s.count.strayResponses.Add(1)
 		return
 	}

@@ -110,8 +110,8 @@ func (l *Layer) findClient(branch string, m sip.Method) *Client {
 	return s.client(hash, branch, m)
 }
 
-// MatchResponse gives a response to its client transaction. false: none matches
-// (the caller may forward it statelessly or drop it).
+// MatchResponse gives a response to its client transaction. false: none matches, or the sent-by of its
+// topmost Via is not ours (§18.1.2); the caller may forward it statelessly or drop it.
 func (l *Layer) MatchResponse(res *sip.Response, f transport.Flow) bool {
 	via, err := res.Via()
 	if err != nil {
@@ -126,7 +126,7 @@ func (l *Layer) MatchResponse(res *sip.Response, f transport.Flow) bool {
 	s := l.shard(hash)
 	s.Lock()
 	c := s.client(hash, branch, method)
-	if c == nil {
+	if c == nil || !l.net.wrote(c.flow, via) {
 		s.count.stray++
 		s.Unlock()
 		return false

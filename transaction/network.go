@@ -12,6 +12,7 @@ type network interface {
 	forget(f transport.Flow, s transport.Sink)
 	reliable(f transport.Flow) bool
 	replyFlow(f transport.Flow, top sip.Via) transport.Flow
+	wrote(f transport.Flow, top sip.Via) bool
 	hold()
 	flush()
 }
@@ -46,6 +47,10 @@ func (n realNetwork) replyFlow(f transport.Flow, top sip.Via) transport.Flow {
 		return f
 	}
 	return n.ReplyFlow(f, top)
+}
+
+func (n realNetwork) wrote(f transport.Flow, top sip.Via) bool {
+	return n.Layer == nil || f.IsZero() || n.Wrote(f, top)
 }
 
 func (n realNetwork) hold() {

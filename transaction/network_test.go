@@ -60,6 +60,11 @@ func (n *fakeNetwork) forget(_ transport.Flow, s transport.Sink) {
 
 func (n *fakeNetwork) reliable(transport.Flow) bool { return n.stream }
 
+func (n *fakeNetwork) wrote(_ transport.Flow, top sip.Via) bool { return top.Host != foreignHost }
+
+// foreignHost is a sent-by that no layer of these tests writes.
+const foreignHost = "foreign.example"
+
 func (n *fakeNetwork) replyFlow(f transport.Flow, _ sip.Via) transport.Flow { return f }
 
 func (n *fakeNetwork) hold() {

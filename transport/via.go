@@ -115,6 +115,13 @@ func (l *Layer) ViaFlow(v sip.Via, from Flow) (Flow, error) {
 	return l.FlowTo(to, from)
 }
 
+// Wrote reports whether the sent-by of v is one that this layer writes: that of f, or of another of its listeners. A response with another one
+// is not for us (§18.1.2).
+func (l *Layer) Wrote(f Flow, v sip.Via) bool {
+	host, port := f.SentBy()
+	return v.Host == host && v.Port == port || l.IsLocal(v.Host, v.Port, 0)
+}
+
 func viaRport(v sip.Via) uint16 {
 	s, _ := v.Params.Get("rport")
 	if s == "" {
