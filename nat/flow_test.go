@@ -347,6 +347,31 @@ func TestPingerSpread(t *testing.T) {
 	})
 }
 
+// TestScreenNames: a name in a contact leads where its owner likes, but not to this machine.
+func TestScreenNames(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		k.Network.SetDNS(siptest.DNS{IP: map[string][]string{
+			"loop.example.org": {"127.0.0.1"}, "inside.example.org": {"10.0.0.9"}, "mixed.example.org": {"127.0.0.1", "203.0.113.2"},
+			"many.example.org": {"224.0.0.1"}, "us.example.net": {"127.0.0.1"}}})
+		screen := &nat.Screen{Names: true}
+		k.Server(t, &sipproxy.Server{Names: []string{"us.example.net"}, Handler: sipproxy.Chain{screen.Middleware}.ThenFunc(
+			func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				return r.Forward(ctx, sipproxy.Target{URI: r.URI}) // as from the location service
+			})})
+		stranger := k.Phone("stranger", "203.0.113.1")
+		k.Phone("good", "203.0.113.2")
+		k.Phone("host", "10.0.0.9")
+		for host, code := range map[string]int{
+			"loop.example.org": 403, "many.example.org": 403, "inside.example.org": 200, "mixed.example.org": 200, "203.0.113.2": 200,
+		} {
+			require.Equal(t, code, stranger.Request(t, sip.OPTIONS, "sip:x@"+host+";transport="+k.Proto.String()).Final().Code, host)
+		}
+		refused := screen.Refused()
+		require.NotEqual(t, 403, stranger.Invite(t, "sip:x@us.example.net;transport="+k.Proto.String()).Final().Code, "our own name")
+		require.Equal(t, refused, screen.Refused())
+	})
+}
+
 func make10(c nat.Contact) []nat.Contact { return slices.Repeat([]nat.Contact{c}, 10) }
 
 // TestScreen: where messages may send the proxy, by address and by name.

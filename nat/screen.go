@@ -15,11 +15,14 @@ import (
 
 // A Screen keeps strangers from sending the proxy where they cannot go themselves: to loopback, to its own addresses, to multicast, broadcast and
 // unspecified addresses, and to private networks. Who is in a private network, or on this machine, may name others there. It looks at destinations that messages
-// decide (Contact as the Request-URI of later requests, aliases, foreign Routes), not at those the handler chose by Target.Next, Target.Flow or Target.URI. The zero
+// decide (Contact as the Request-URI of later requests, aliases, foreign Routes), not at those the handler chose by Target.Next, Target.Flow or Target.URI (but see Names and Targets). The zero
 // value works; a Screen must not be copied after use.
 type Screen struct {
 	// Allow are networks that may be named all the same: those of gateways and phones inside.
 	Allow []netip.Prefix
+	// Names looks at where host names in Target.URI lead, too, which is for their owners to say (contacts that were registered by name): not to loopback, unless the
+	// request comes from there, nor to multicast or broadcast.
+	Names bool
 	// Targets looks at what the handler put into Target.URI, too: contacts from a location service that takes any.
 	Targets bool
 
@@ -46,13 +49,35 @@ func (s *Screen) Middleware(next sipproxy.Handler) sipproxy.Handler {
 
 func (s *Screen) check(b *sipproxy.Branch) {
 	t := &b.Target
-	if !t.Flow.IsZero() || !t.Next.IsZero() || len(t.Path) > 0 || !t.URI.IsZero() && !s.Targets {
+	if !t.Flow.IsZero() || !t.Next.IsZero() || len(t.Path) > 0 {
 		return
 	}
-	if !s.Allows(b.Of, b.Remote) {
+	if !s.fits(b) {
 		s.refused.Add(1)
 		b.Refuse(403)
 	}
+}
+
+func (s *Screen) fits(b *sipproxy.Branch) bool {
+	if b.Target.URI.IsZero() || s.Targets {
+		return s.Allows(b.Of, b.Remote)
+	}
+	_, literal := b.Target.URI.IP()
+	return !s.Names || literal || s.named(b)
+}
+
+// named looks at the address of a name that is not ours: our own lead back to us, where loops end.
+func (s *Screen) named(b *sipproxy.Branch) bool {
+	ip := b.Remote.AddrPort.Addr().Unmap().WithZone("")
+	switch {
+	case !ip.IsValid() || b.Of.Server().IsLocal(b.Target.URI):
+		return true
+	case nobodys(ip):
+		return false
+	case ip.IsLoopback():
+		return b.Of.Source.AddrPort.Addr().Unmap().IsLoopback() || s.allowed(ip)
+	}
+	return true
 }
 
 func (s *Screen) contacts(r *sipproxy.Request) bool {
@@ -77,7 +102,7 @@ func (s *Screen) Allows(r *sipproxy.Request, to transport.Addr) bool {
 	switch {
 	case !ip.IsValid() || to.AddrPort.Port() == 0:
 		return false
-	case ip.IsMulticast() || ip.IsUnspecified() || thisNetwork.Contains(ip) || ip == broadcast:
+	case nobodys(ip):
 		return false
 	case ownAddress(r.Server(), to):
 		return false
@@ -92,6 +117,11 @@ func (s *Screen) Allows(r *sipproxy.Request, to transport.Addr) bool {
 		return Private(source) || source.IsLoopback()
 	}
 	return true
+}
+
+// nobodys: no single host has the address.
+func nobodys(ip netip.Addr) bool {
+	return ip.IsMulticast() || ip.IsUnspecified() || thisNetwork.Contains(ip) || ip == broadcast
 }
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})

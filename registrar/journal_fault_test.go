@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,6 +220,13 @@ func TestJournalLocked(t *testing.T) {
 	j := mustOpen(t, dir, JournalConfig{})
 	_, err := OpenJournal(dir, JournalConfig{})
 	require.ErrorIs(t, err, ErrLocked)
+	// A child that was forked and has not called exec yet has the descriptors of its parent.
+	child, err := j.lock.f.SyscallConn()
+	require.NoError(t, err)
+	var copied int
+	require.NoError(t, child.Control(func(fd uintptr) { copied, err = syscall.Dup(int(fd)) }))
+	require.NoError(t, err)
+	defer func() { _ = syscall.Close(copied) }()
 	require.NoError(t, j.Close())
 	mustOpen(t, dir, JournalConfig{})
 }

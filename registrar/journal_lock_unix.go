@@ -32,4 +32,7 @@ func lockDir(dir string) (*dirLock, error) {
 	return &dirLock{f}, nil
 }
 
-func (l *dirLock) release() error { return l.f.Close() }
+// release unlocks before it closes: a child that was forked meanwhile has a copy of the descriptor until it execs, and the lock would live as long.
+func (l *dirLock) release() error {
+	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
+}

@@ -17,7 +17,7 @@ func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
 		return errTo
 	}
 	aor, ok := g.AOR(r.Server(), to.URI)
-	if !ok {
+	if !ok || g.elsewhere(r.URI, to.URI) {
 		return errNobody
 	}
 	reg.aor, reg.callID, reg.now, reg.limit = aor, r.CallID(), time.Now(), cmp.Or(g.Contacts, 10)
@@ -52,6 +52,15 @@ func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
 	return g.readOutbound(r, reg)
 }
 
+// elsewhere: the request is for another of our domains than the one the user belongs to (§10.3 step 5). Addresses and further names of the server stand for all of them.
+func (g *Registrar) elsewhere(uri, to sip.URI) bool {
+	if len(g.Domains) < 2 {
+		return false
+	}
+	asked, is := g.named(uri), g.named(to)
+	return asked != "" && is != "" && !strings.EqualFold(asked, is)
+}
+
 // spareRemovals is how many contacts beyond twice the limit one REGISTER may name, all of them old ones it removes but the first few: comparing each
 // with each must not cost without bound.
 const spareRemovals = 8
@@ -72,6 +81,9 @@ func checkStar(r *sipproxy.Request, reg *registration) error {
 func (g *Registrar) readContact(r *sipproxy.Request, reg *registration, c *sip.NameAddr) error {
 	if c.URI.IsSIP() && c.URI.Host == "" || !c.URI.IsSIP() && c.URI.Opaque == "" {
 		return errContact
+	}
+	if g.ownAOR(r, reg.aor, c.URI) {
+		return errLoop
 	}
 	life, err := g.life(r, c.Params)
 	if err != nil {
@@ -99,6 +111,19 @@ func (g *Registrar) readContact(r *sipproxy.Request, reg *registration, c *sip.N
 		b.Received, b.Local = r.Source, r.Local
 	}
 	return nil
+}
+
+// ownAOR: the contact is the address-of-record itself, or a GRUU of it: calls would come back here for ever (RFC 5627 §5.1). With a port it may be a phone on
+// this machine, and header fields it asks for may lead calls elsewhere (RFC 4475 §3.3.14).
+func (g *Registrar) ownAOR(r *sipproxy.Request, aor AOR, u sip.URI) bool {
+	if u.Port != 0 || u.User == "" || u.Headers != "" || !u.IsSIP() {
+		return false
+	}
+	if _, literal := u.IP(); literal {
+		return false
+	}
+	w, ok := g.want(r.Server(), u)
+	return ok && w.aor == aor
 }
 
 // maxUserAgent is where a User-Agent is cut off.

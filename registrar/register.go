@@ -48,6 +48,7 @@ var (
 	errFlows    = &refusal{code: 400, reason: "Bad Request (several contacts with reg-id)"}
 	errPath     = &refusal{code: 400, reason: "Bad Request (Path)"}
 	errStranger = &refusal{code: 403, reason: "Forbidden (Path)"}
+	errLoop     = &refusal{code: 403, reason: "Forbidden (Contact is the address-of-record)"}
 	errFirstHop = &refusal{code: 439}
 	errBytes    = &refusal{code: 413}
 )

@@ -355,7 +355,13 @@ func TestUserNames(t *testing.T) {
 		send(t, p, "x", "To: <sip:%41nna@EXAMPLE.com>\n"+a).Expect(200)
 		send(t, p, "x", "To: <sip:anna@example.com>\n"+b).Expect(200)
 		send(t, p, "x", "To: <sip:null-%00-null@example.com>\n"+c).Expect(200)
-		send(t, p, "x", "To: <sip:anna@other.example>\n"+c).Expect(200)
+		send(t, p, "x", "To: <sip:anna@other.example>\n"+c).Expect(404) // not of the domain in the Request-URI (§10.3 step 5)
+		at := func(domain, to string) int {
+			return p.Request(t, sip.REGISTER, "sip:"+domain, func(r *sip.Request) { r.Set("To", "<"+to+">"); r.Set("Contact", "<sip:u@192.0.2.3>") }).Final().Code
+		}
+		require.Equal(t, 200, at("Other.example.", "sip:anna@other.example"))
+		require.Equal(t, 404, at("other.example", "sip:anna@example.com"))
+		require.Equal(t, 200, at("192.0.2.101", "sip:anna@OTHER.example."), "an address of the server stands for all domains")
 		require.Equal(t, "sip:u@192.0.2.1=3600", bindings(t, store, "Anna@example.com"))
 		require.Equal(t, "sip:u@192.0.2.2=3600", bindings(t, store, "anna@example.com"))
 		require.Equal(t, "sip:u@192.0.2.3=3600", bindings(t, store, "null-\x00-null@example.com"))
@@ -363,6 +369,31 @@ func TestUserNames(t *testing.T) {
 		// Addresses of the server are its first domain.
 		send(t, p, "x", "To: <sip:anna@192.0.2.101>\n"+c).Expect(200)
 		require.Equal(t, "sip:u@192.0.2.2=3600 sip:u@192.0.2.3=3600", bindings(t, store, "anna@example.com"))
+	})
+}
+
+// TestContactIsTheUser: a contact that leads back to the address-of-record would have calls run in circles (RFC 5627 §5.1).
+func TestContactIsTheUser(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		store := new(registrar.Memory)
+		defer store.Close()
+		home(k, t, &registrar.Registrar{Store: store, Domains: []string{"example.com"}, GRUU: true})
+		p := k.Phone("phone", "192.0.2.20")
+		gruu := "Supported: gruu\n" + a + `;+sip.instance="<urn:uuid:1>"`
+		res := send(t, p, "u", gruu).Expect(200)
+		for c, err := range res.Contacts() {
+			require.NoError(t, err)
+			for _, name := range []string{"pub-gruu", "temp-gruu"} {
+				u, _ := c.Params.Get(name)
+				require.NotEmpty(t, u)
+				send(t, p, "u", "Contact: <"+strings.Trim(u, `"`)+">").Expect(403)
+			}
+		}
+		send(t, p, "u", "Contact: <sip:u@example.com>").Expect(403)
+		send(t, p, "u", "Contact: <sip:%75@EXAMPLE.com.;x=y>").Expect(403)
+		require.Equal(t, "sip:u@192.0.2.1=3600", bindings(t, store, "u@example.com"))
+		send(t, p, "u", "Contact: <sip:other@example.com>").Expect(200) // his calls go to a colleague
+		send(t, p, "u", "Contact: <sip:u@example.com:5070>").Expect(200)
 	})
 }
 

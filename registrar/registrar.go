@@ -82,10 +82,8 @@ func (g *Registrar) AOR(s *sipproxy.Server, u sip.URI) (AOR, bool) {
 }
 
 func (g *Registrar) domain(s *sipproxy.Server, u sip.URI) (string, bool) {
-	for _, d := range g.Domains {
-		if strings.EqualFold(d, u.Host) {
-			return strings.ToLower(d), true
-		}
+	if d := g.named(u); d != "" {
+		return strings.ToLower(d), true
 	}
 	if s == nil || !s.IsLocal(u) {
 		return "", false
@@ -94,6 +92,17 @@ func (g *Registrar) domain(s *sipproxy.Server, u sip.URI) (string, bool) {
 		return strings.ToLower(g.Domains[0]), true
 	}
 	return localDomain, true
+}
+
+// named is the one of Domains that u names itself.
+func (g *Registrar) named(u sip.URI) string {
+	host := strings.TrimSuffix(u.Host, ".")
+	for _, d := range g.Domains {
+		if strings.EqualFold(d, host) {
+			return d
+		}
+	}
+	return ""
 }
 
 // Accept is for sipproxy.Server.Accept: with a Store that does not wait, a REGISTER needs no transaction, which saves a quarter of its cost and the

@@ -20,8 +20,9 @@ func (s *Server) IsLocal(u sip.URI) bool {
 	if !u.IsSIP() {
 		return false
 	}
+	host := strings.TrimSuffix(u.Host, ".") // an absolute name (RFC 1034 §3.1) is the same one
 	for _, n := range s.Names {
-		if strings.EqualFold(n, u.Host) {
+		if strings.EqualFold(n, host) {
 			return true
 		}
 	}
@@ -32,7 +33,7 @@ func (s *Server) IsLocal(u sip.URI) bool {
 	if u.IsSIPS() {
 		p = transport.TLS
 	}
-	return s.trs.IsLocal(u.Host, u.Port, p)
+	return s.trs.IsLocal(host, u.Port, p)
 }
 
 // preroute does route information preprocessing (§16.4): it fills in URI, Routes and own. A malformed Route is a 400.

@@ -142,6 +142,8 @@ func TestBeforeReady(t *testing.T) {
 	_, ok := s.FlowTo(transport.Addr{}, transport.Addr{})
 	require.False(t, ok)
 	require.False(t, s.IsLocal(sip.MustParseURI("sip:example.com")))
+	s.Names = []string{"example.org"}
+	require.True(t, s.IsLocal(sip.MustParseURI("sip:x@Example.org.:7")), "names, absolute or not, need no sockets")
 	req := sip.NewRequest(sip.OPTIONS, sip.MustParseURI("sip:192.0.2.1"))
 	require.Equal(t, 503, s.Request(t.Context(), req, sipproxy.Target{}).Code)
 	require.NoError(t, s.Shutdown(t.Context()))

@@ -32,6 +32,7 @@ type config struct {
 	redirects string
 
 	keepalive time.Duration
+	alias     bool
 
 	media     string
 	rtpproxy  []string
@@ -78,6 +79,7 @@ func parse(args []string) (config, error) {
 	f.DurationVar(&c.ring, "ring", 0, "how long phones ring before voicemail (default 30s with -voicemail, else 3 min)")
 	f.StringVar(&c.redirects, "redirects", "follow", "what becomes of a 3xx of a phone: follow it to users of ours, refuse it with 480, or pass it on")
 	f.DurationVar(&c.keepalive, "keepalive", 0, "how often phones behind NAT get an OPTIONS; those that do not answer three are removed (default 30s)")
+	f.BoolVar(&c.alias, "contact-alias", false, "write Kamailio's alias= into the Contacts of phones behind NAT and follow it: for farms that have Kamailio nodes, too")
 	f.StringVar(&c.media, "media", "nat", "relay media always, for calls that a nat is in, or never")
 	many(&c.rtpproxy, "rtpproxy", "`control socket` of an RTPProxy, as in udp:127.0.0.1:7722; may be repeated (default: a relay in this process)")
 	many(&c.rtpengine, "rtpengine", "ng `control socket` of an rtpengine, as in udp:127.0.0.1:2223; may be repeated")

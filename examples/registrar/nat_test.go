@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/netip"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -105,6 +106,30 @@ func TestScreen(t *testing.T) {
 				r.Set("Contact", "<sip:alice@"+inside+">")
 			}).Expect(403)
 		}
+	})
+}
+
+// With -contact-alias both sides of a call see Kamailio's alias in the Contact of the other, give it back, and the phones never do.
+func TestContactAlias(t *testing.T) {
+	c := settings()
+	c.media, c.alias = "never", true
+	scenario(t, c, func(x *exchange) {
+		alice, _ := x.home("alice", "203.0.113.1")
+		bob, _ := x.home("bob", "203.0.113.2")
+		x.register(alice).Expect(200)
+		x.register(bob).Expect(200)
+		call := alice.Call(x, at("bob"))
+		in := bob.Incoming(x)
+		invite := in.Invitation()
+		require.Regexp(x, `<sip:alice@192\.168\.1\.2(:\d+)?;alias=203\.0\.113\.1~\d+~`+strconv.Itoa(int(x.Proto))+`[;>]`, invite.Get("Contact"))
+		require.False(x, invite.URI.Params.Has("alias"), "%s", invite.URI)
+		in.ExpectAck()
+		call.Info("application/dtmf-relay", "Signal=2\r\n")
+		require.False(x, in.ExpectRequest(sip.INFO).URI.Params.Has("alias"))
+		in.Bye()
+		require.False(x, call.ExpectBye().URI.Params.Has("alias"))
+		require.EqualValues(x, 3, x.p.fix.Stats().Added, "INVITE, 180, 200")
+		require.NotZero(x, x.p.fix.Stats().Followed)
 	})
 }
 

@@ -39,6 +39,7 @@ type proxy struct {
 	registrar   *registrar.Registrar
 	store       registrar.Store
 	screen      *nat.Screen
+	fix         *nat.Fix // nil: Contacts stay as they are
 	pinger      *nat.Pinger
 	relay       *rtprelay.Relay // nil: media go as they like
 	engine      engine
@@ -99,7 +100,10 @@ func (p *proxy) assemble() {
 	c := p.c
 	p.trusted = middleware.NewPrefixes(c.trusted...)
 	p.flood = &middleware.RateLimit{Exempt: slices.Concat(loopback(), p.gateways(), c.trusted)}
-	p.screen = &nat.Screen{Allow: slices.Concat(p.gateways(), p.mailServers(), c.trusted)}
+	p.screen = &nat.Screen{Names: true, Allow: slices.Concat(p.gateways(), p.mailServers(), c.trusted)}
+	if c.alias {
+		p.fix = &nat.Fix{Screen: p.screen}
+	}
 	p.pinger = &nat.Pinger{Contacts: p.natted, Gone: p.gone, Interval: c.keepalive}
 	p.calls = &dialog.Tracker{OnEvent: account(p.log), Hangup: true}
 	if p.relay = p.relayMedia(); p.relay != nil {
@@ -109,7 +113,7 @@ func (p *proxy) assemble() {
 		Local: sipproxy.HandlerFunc(p.here), Foreign: recordroute.Strip,
 		User: nat.User, Flow: nat.Flow, Params: p.routeParams,
 	}
-	p.registrar = &registrar.Registrar{Store: p.store, Domains: []string{c.domain()}, GRUU: true, Received: nat.Behind}
+	p.registrar = &registrar.Registrar{Store: p.store, Domains: []string{c.domain()}, GRUU: true, Received: nat.Behind, TrustPath: p.trustPath}
 	if len(c.domains) > 0 {
 		p.registrar.Domains = c.domains
 	}
@@ -127,6 +131,19 @@ func (p *proxy) assemble() {
 		}
 	}
 	p.own = auth.Own{Digest: p.calling}
+}
+
+// trustPath: the Path leads back to the edge proxy that sent the REGISTER, or was written by one of ours. It is no way round the screen.
+func (p *proxy) trustPath(r *sipproxy.Request) bool {
+	source := r.Source.AddrPort.Addr().Unmap()
+	if p.trusted.Contains(source) {
+		return true
+	}
+	for top, err := range r.NameAddrs("Path") {
+		ip, _ := top.URI.IP()
+		return err == nil && ip.Unmap() == source
+	}
+	return false
 }
 
 // serve makes the server.
@@ -175,6 +192,14 @@ func (p *proxy) accept(r *sipproxy.Request) sipproxy.Mode {
 		return p.registrar.Accept(r)
 	}
 	return sipproxy.Stateful
+}
+
+// contacts writes aliases into the Contacts of phones behind NAT and reads them, with -contact-alias.
+func (p *proxy) contacts(next sipproxy.Handler) sipproxy.Handler {
+	if p.fix == nil {
+		return next
+	}
+	return p.fix.Middleware(next)
 }
 
 // media sends media through the relay, if there is one.
@@ -229,6 +254,9 @@ func (p *proxy) mailServers() []netip.Prefix { return appendHost(nil, p.voicemai
 func appendHost(list []netip.Prefix, u sip.URI) []netip.Prefix {
 	if a, ok := u.IP(); ok {
 		return append(list, netip.PrefixFrom(a, a.BitLen()))
+	}
+	if strings.EqualFold(u.Host, "localhost") {
+		return append(list, loopback()...)
 	}
 	return list
 }

@@ -20,6 +20,7 @@ func (p *proxy) handler() sipproxy.Handler {
 		middleware.Sanity{}.Middleware, // REQINIT: scanners get silence, OPTIONS for us 200
 		nat.Keep,                       // NATDETECT: phones learn how often to send keepalives
 		p.screen.Middleware,            // NATDETECT: nobody sends us where he cannot go himself
+		p.contacts,                     // NATDETECT: Contact aliases as Kamailio has them
 		p.calls.Middleware,             // accounting
 		p.media,                        // MANAGE_BRANCH, MANAGE_REPLY, MANAGE_FAILURE: media through a relay
 		p.calling.Withhold,             // WITHINDLG: nobody else sees credentials for us
@@ -35,7 +36,7 @@ func (p *proxy) route(ctx context.Context, r *sipproxy.Request) *sip.Response {
 	switch {
 	case r.Method == sip.ACK: // of no call that we know
 		return nil
-	case !p.forUs(r.URI): // SIPOUT
+	case !p.forUs(r.URI), r.URI.Params.Has("maddr"): // SIPOUT; an maddr of ours has been taken off (§16.4), another one decides (§16.5)
 		return p.foreign(ctx, r)
 	case r.Method == sip.REGISTER: // REGISTRAR
 		return p.registrar.ServeSIP(ctx, r)
@@ -212,7 +213,7 @@ func (p *proxy) asksForPassword(r *sipproxy.Request) bool {
 
 // forUs: our domains, addresses, and telephone numbers without a domain.
 func (p *proxy) forUs(u sip.URI) bool {
-	return p.server.IsLocal(u) || strings.EqualFold(u.Scheme, "tel") || u.IsSIP() && strings.EqualFold(u.Host, p.c.domain())
+	return p.server.IsLocal(u) || strings.EqualFold(u.Scheme, "tel") || u.IsSIP() && strings.EqualFold(strings.TrimSuffix(u.Host, "."), p.c.domain())
 }
 
 // number is what was dialled: the user part, or the number of a tel URI without its parameters.

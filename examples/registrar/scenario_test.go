@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,7 +73,8 @@ func (x *exchange) registered(name, ip string, params ...string) *siptest.Phone 
 }
 
 func (x *exchange) register(phone *siptest.Phone, params ...string) *siptest.Transaction {
-	return phone.Request(x, sip.REGISTER, "sip:"+office, func(r *sip.Request) {
+	_, domain, _ := strings.Cut(phone.AOR, "@")
+	return phone.Request(x, sip.REGISTER, "sip:"+domain, func(r *sip.Request) {
 		r.Set("To", "<"+phone.AOR+">")
 		contact := "<" + phone.Contact() + ">"
 		for _, p := range params {

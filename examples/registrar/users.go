@@ -64,7 +64,7 @@ func (p *proxy) realm(r *sipproxy.Request) string {
 	realms := *p.users.realms.Load()
 	if n, err := named(); err == nil {
 		for _, realm := range realms {
-			if strings.EqualFold(realm, n.URI.Host) {
+			if strings.EqualFold(realm, strings.TrimSuffix(n.URI.Host, ".")) {
 				return realm
 			}
 		}

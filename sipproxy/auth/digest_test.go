@@ -427,10 +427,12 @@ func TestOwn(t *testing.T) {
 			{sip.REGISTER, set("To", "<sip:bob@example.com>"), 403},
 			{sip.REGISTER, set("To", "<sip:anonymous@anonymous.invalid>"), 403},
 			{sip.REGISTER, set("To", "<sip:alice@example.com>"), 200},
+			{sip.REGISTER, set("To", "<sip:bob@example.com>;tag=x"), 403}, // there is no dialog to hide in
+			{sip.REGISTER, set("To", "<sip:alice@example.com>;tag=x"), 200},
 		} {
 			require.Equal(t, x.code, alice.Request(t, x.method, "sip:"+domain, x.edit).Final().Code, "%s", x.method)
 		}
-		require.EqualValues(t, 6, d.Stats().NotOwn)
+		require.EqualValues(t, 7, d.Stats().NotOwn)
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Own lets an authenticated user use only its own addresses-of-record: in To of REGISTER (§10.3 step 4), in From of other requests outside
 // dialogs. Others get 403. It stands behind a Digest in the chain; requests that need no authentication, and those in dialogs, whose From may
-// be an address the call was redirected from, pass. The zero value works.
+// be an address the call was redirected from, pass. A REGISTER belongs to no dialog, whatever tags it has. The zero value works.
 type Own struct {
 	// Owns reports whether a user may use an address. nil: the user part is the user's name, the host its realm or a name of this server; a
 	// name of the form user@host is the whole address.
@@ -25,7 +25,7 @@ type Own struct {
 func (o Own) Middleware(next sipproxy.Handler) sipproxy.Handler {
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
 		id, known := User(ctx)
-		if known && !r.InDialog() && !o.allows(ctx, id, r) {
+		if known && (!r.InDialog() || r.Method == sip.REGISTER) && !o.allows(ctx, id, r) {
 			if o.Digest != nil {
 				o.Digest.count.notOwn.Add(1)
 			}
