@@ -22,9 +22,10 @@ type Config struct {
 	Timeout time.Duration
 	// Pause is how long nothing is tried after a failed trip. 0: 250 ms.
 	Pause time.Duration
-	// Pipelines is how many connections carry the traffic. 0: 2.
+	// Pipelines is how many connections carry the traffic; in a Cluster, that of each sixteenth of the slots. 0: 2; in a Cluster 1.
 	Pipelines int
-	// Queue bounds the operations that wait for a pipeline; more give ErrUnavailable. 0: 16,384.
+	// Queue bounds the operations that wait for a pipeline; more give ErrUnavailable. In a Cluster a sixteenth of it is for each
+	// sixteenth of the slots. 0: 16,384.
 	Queue int
 	// CacheSize bounds the addresses-of-record in the lookup cache; negative: no cache. 0: 10,000.
 	CacheSize int
@@ -55,11 +56,19 @@ func orElse[T comparable](p *T, v T) {
 	}
 }
 
+// groups is of how many groups of slots the traffic is kept apart: 1 without Cluster.
+func (c *Config) groups() int {
+	if c.Options.MasterName == "" && (len(c.Options.Addrs) > 1 || c.Options.IsClusterMode) {
+		return slotGroups
+	}
+	return 1
+}
+
 func (c Config) withDefaults() Config {
 	orElse(&c.Prefix, defaultPrefix)
 	orElse(&c.Timeout, defaultTimeout)
 	orElse(&c.Pause, defaultPause)
-	orElse(&c.Pipelines, defaultPipelines)
+	orElse(&c.Pipelines, max(1, defaultPipelines/c.groups()))
 	orElse(&c.Queue, defaultQueue)
 	orElse(&c.CacheSize, defaultCacheSize)
 	orElse(&c.CacheAge, defaultCacheAge)
@@ -70,8 +79,8 @@ func (c Config) withDefaults() Config {
 	orElse(&o.ReadTimeout, c.Timeout)
 	orElse(&o.WriteTimeout, c.Timeout)
 	orElse(&o.PoolTimeout, c.Timeout)
-	orElse(&o.PoolSize, c.Pipelines+2) // and the subscription, and Scan
-	orElse(&o.MaxRetries, -1)          // retrying is the caller's: a REGISTER is sent again
+	orElse(&o.PoolSize, c.Pipelines*c.groups()+2) // and the heartbeat, and Scan
+	orElse(&o.MaxRetries, -1)                     // retrying is the caller's: a REGISTER is sent again
 	orElse(&o.DialerRetries, 1)
 	orElse(&o.PipelinePoolSize, -1) // everything is a pipeline
 	if o.MaintNotificationsConfig == nil {

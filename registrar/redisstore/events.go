@@ -3,13 +3,8 @@ package redisstore
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"net"
 	"slices"
 	"sync"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/sipkit/sipkit/registrar"
 )
@@ -21,9 +16,6 @@ import (
 //
 // state, the rest, is the packed form of all bindings after the change.
 const changeVersion = 1
-
-// heartbeat is how long the subscription may be silent before it is asked whether it is alive; twice that and it is given up.
-const heartbeat = 3 * time.Second
 
 func appendHead(b []byte, origin uint64, version string, aor registrar.AOR, events []registrar.Event) []byte {
 	b = append(b, changeVersion)
@@ -149,54 +141,6 @@ func (h *hub) publish(c change) (dropped uint64) {
 		}
 	}
 	return dropped
-}
-
-// listen hears the changes of all nodes until Close. go-redis subscribes anew by itself when it is asked to receive after an error.
-func (s *Store) listen() {
-	sub := s.client.Subscribe(s.ctx, s.channel)
-	defer func() { _ = sub.Close() }()
-	asked := false // PING is under way
-	for s.ctx.Err() == nil {
-		m, err := sub.ReceiveTimeout(s.ctx, heartbeat)
-		if err == nil {
-			asked = false
-			s.hear(m)
-			continue
-		}
-		var silence net.Error
-		if errors.As(err, &silence) && silence.Timeout() && !asked && s.cache.connected() {
-			asked = true
-			if sub.Ping(s.ctx) == nil {
-				continue
-			}
-		}
-		asked = false
-		if s.cache.deaf() && s.ctx.Err() == nil {
-			s.cfg.Logger.Warn("redisstore: changes of other nodes are not heard", "error", err)
-		}
-		_ = sub.Close()
-		select {
-		case <-s.ctx.Done():
-		case <-time.After(s.cfg.Pause):
-		}
-		sub = s.client.Subscribe(s.ctx, s.channel)
-	}
-}
-
-func (s *Store) hear(m any) {
-	switch m := m.(type) {
-	case *redis.Subscription:
-		if m.Kind == "subscribe" {
-			s.cache.heard()
-		}
-	case *redis.Message:
-		c, ok := parseChange(m.Payload)
-		if !ok {
-			return
-		}
-		s.cache.changed(c.aor, c.value(), c.origin == s.origin)
-		s.stats.dropped.Add(s.hub.publish(c))
-	}
 }
 
 // Watch implements registrar.Store. It tells the changes of all nodes, as far as this one is connected. Expired is told of

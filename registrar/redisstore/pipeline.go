@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,6 +58,16 @@ var (
 	errQueue  = errors.New("too many operations are waiting for redis")
 )
 
+// A lane carries the operations of one group of slots.
+type lane struct {
+	queue   chan *op
+	breaker breaker
+}
+
+func newLane(queue int, pause time.Duration) *lane {
+	return &lane{queue: make(chan *op, queue), breaker: breaker{pause: pause}}
+}
+
 // do queues o and waits for its answer.
 func (s *Store) do(ctx context.Context, o *op) (value, error) {
 	v, err := s.queued(ctx, o)
@@ -67,11 +78,12 @@ func (s *Store) do(ctx context.Context, o *op) (value, error) {
 }
 
 func (s *Store) queued(ctx context.Context, o *op) (value, error) {
-	if s.breaker.open(time.Now()) {
+	l := s.lanes[s.group(o.key)]
+	if l.breaker.open(time.Now()) {
 		return "", unavailable(errPaused)
 	}
 	select {
-	case s.queue <- o:
+	case l.queue <- o:
 	default:
 		return "", unavailable(errQueue)
 	}
@@ -87,16 +99,17 @@ func (s *Store) queued(ctx context.Context, o *op) (value, error) {
 }
 
 // work carries operations to the server, as many at a time as have come meanwhile.
-func (s *Store) work() {
-	w := worker{store: s, script: redis.NewScript(swapScript).Hash()}
+func (s *Store) work(l *lane) {
+	w := worker{store: s, lane: l, script: redis.NewScript(swapScript).Hash()}
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
-		case o := <-s.queue:
+		case o := <-l.queue:
 			w.batch = append(w.batch[:0], o)
 		}
 		w.gather()
+		w.scriptFirst()
 		w.trip()
 		clear(w.batch)
 	}
@@ -104,6 +117,7 @@ func (s *Store) work() {
 
 type worker struct {
 	store  *Store
+	lane   *lane
 	script string
 	batch  []*op
 	cmds   []redis.Cmder
@@ -112,7 +126,7 @@ type worker struct {
 func (w *worker) gather() {
 	for len(w.batch) < maxBatch {
 		select {
-		case o := <-w.store.queue:
+		case o := <-w.lane.queue:
 			w.batch = append(w.batch, o)
 		default:
 			return
@@ -120,10 +134,18 @@ func (w *worker) gather() {
 	}
 }
 
+// scriptFirst begins the batch with the script, if it is there: go-redis looks at the first answer only to find that
+// the server has become a replica, and then gives up the connection.
+func (w *worker) scriptFirst() {
+	if i := slices.IndexFunc(w.batch, func(o *op) bool { return o.swap }); i > 0 {
+		w.batch[0], w.batch[i] = w.batch[i], w.batch[0]
+	}
+}
+
 // trip sends the batch and hands out the answers.
 func (w *worker) trip() {
 	s := w.store
-	if !s.breaker.enter(time.Now()) {
+	if !w.lane.breaker.enter(time.Now()) {
 		w.finish(unavailable(errPaused))
 		return
 	}
@@ -146,10 +168,10 @@ func (w *worker) trip() {
 		}
 	}
 	if failed == len(w.batch) {
-		if s.ctx.Err() == nil && s.breaker.trip(time.Now()) {
+		if s.ctx.Err() == nil && w.lane.breaker.trip(time.Now()) {
 			s.cfg.Logger.Warn("redisstore: redis cannot be reached", "error", w.cmds[0].Err())
 		}
-	} else if s.breaker.close() {
+	} else if w.lane.breaker.close() {
 		s.cfg.Logger.Info("redisstore: redis is back")
 	}
 	clear(w.cmds)
@@ -172,9 +194,9 @@ func (w *worker) command(ctx context.Context, pipe redis.Pipeliner, o *op, sha s
 	}
 	keys := []string{o.key}
 	if sha == "" {
-		return pipe.Eval(ctx, swapScript, keys, o.expect, o.version, o.state, o.expires, w.store.channel, o.head)
+		return pipe.Eval(ctx, swapScript, keys, o.expect, o.version, o.state, o.expires, w.store.channels[w.store.group(o.key)], o.head)
 	}
-	return pipe.EvalSha(ctx, sha, keys, o.expect, o.version, o.state, o.expires, w.store.channel, o.head)
+	return pipe.EvalSha(ctx, sha, keys, o.expect, o.version, o.state, o.expires, w.store.channels[w.store.group(o.key)], o.head)
 }
 
 // reload sends the script itself for those who found it missing: the server is new to us or has been restarted.

@@ -28,17 +28,26 @@ type server struct {
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	programs.Need(t, "redis-server")
-	s := &server{t: t, dir: t.TempDir(), port: freePort(t), args: args}
+	return startOn(t, freePorts(t, 1)[0], args...)
+}
+
+func startOn(t testing.TB, port int, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, dir: t.TempDir(), port: port}
+	s.args = append([]string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--logfile", "log"}, args...)
 	s.start()
 	t.Cleanup(s.kill)
 	return s
 }
 
-func freePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+func freePorts(t testing.TB, n int) (ports []int) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer func() { _ = l.Close() }()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
 }
 
 func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
@@ -46,8 +55,7 @@ func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 // start also serves to start it again, with its data.
 func (s *server) start() {
 	s.t.Helper()
-	args := append([]string{"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--logfile", "log"}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
+	s.cmd = exec.Command("redis-server", s.args...)
 	require.NoError(s.t, s.cmd.Start())
 	c := redis.NewClient(&redis.Options{Addr: s.addr(), MaxRetries: -1})
 	defer func() { _ = c.Close() }()
@@ -66,6 +74,11 @@ func (s *server) kill() {
 func (s *server) open(t testing.TB, cfg Config) *Store {
 	t.Helper()
 	cfg.Options.Addrs = []string{s.addr()}
+	return open(t, cfg)
+}
+
+func open(t testing.TB, cfg Config) *Store {
+	t.Helper()
 	orElse(&cfg.Timeout, time.Minute) // a busy machine is slow, and no loss of the server
 	st, err := New(cfg)
 	require.NoError(t, err)

@@ -27,14 +27,13 @@ const (
 
 // A Store is a registrar.Store in Redis. All methods are safe for concurrent use.
 type Store struct {
-	cfg     Config
-	client  redis.UniversalClient
-	queue   chan *op
-	breaker breaker
-	cache   *cache
-	hub     hub
-	channel string
-	origin  uint64 // tells our own changes from those of other nodes
+	cfg      Config
+	client   redis.UniversalClient
+	lanes    []*lane  // by group of slots
+	channels []string // the same
+	cache    *cache
+	hub      hub
+	origin   uint64 // tells our own changes from those of other nodes
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -64,14 +63,22 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Timeout < 0 || cfg.Pause < 0 || cfg.Pipelines < 0 || cfg.Queue < 0 || cfg.CacheAge < 0 || cfg.EventQueue < 0 {
 		return nil, errors.New("redisstore: negative value in Config")
 	}
-	s := &Store{
-		cfg: cfg, client: redis.NewUniversalClient(&cfg.Options), queue: make(chan *op, cfg.Queue),
-		cache: newCache(cfg.CacheSize, cfg.CacheAge), channel: cfg.Prefix + "events", origin: rand.Uint64(),
+	if o := &cfg.Options; o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+		return nil, errors.New("redisstore: replicas may not be read: they are behind what the cache has heard")
 	}
-	s.breaker.pause = cfg.Pause
+	if cfg.Options.MasterName != "" && cfg.Options.IsClusterMode {
+		return nil, errors.New("redisstore: a Cluster has no Sentinels")
+	}
+	s := &Store{cfg: cfg, client: redis.NewUniversalClient(&cfg.Options), cache: newCache(cfg.CacheSize, cfg.CacheAge), origin: rand.Uint64()}
+	n := cfg.groups()
+	s.channels = channels(cfg.Prefix, n)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	for range cfg.Pipelines {
-		s.workers.Go(s.work)
+	for range n {
+		l := newLane((cfg.Queue+n-1)/n, cfg.Pause)
+		s.lanes = append(s.lanes, l)
+		for range cfg.Pipelines {
+			s.workers.Go(func() { s.work(l) })
+		}
 	}
 	s.workers.Go(s.listen)
 	return s, nil

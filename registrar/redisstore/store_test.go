@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sipkit/sipkit/registrar"
@@ -17,7 +18,6 @@ import (
 
 func TestKit(t *testing.T) {
 	srv := startServer(t)
-	var n atomic.Int64
 	for name, cfg := range map[string]Config{
 		"cache":    {},
 		"no cache": {CacheSize: -1},
@@ -26,22 +26,29 @@ func TestKit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			prefixes := map[registrar.Store]string{}
-			open := func(t *testing.T, prefix string) registrar.Store {
-				c := cfg
-				c.Prefix = prefix
-				s := srv.open(t, c)
-				prefixes[s] = prefix
-				return s
-			}
-			fresh := func(t *testing.T) registrar.Store { return open(t, fmt.Sprintf("%s%d:", cfg.Prefix, n.Add(1))) }
-			registrartest.TestStore(t, fresh)
-			registrartest.TestDurable(t, fresh, func(t *testing.T, s registrar.Store) registrar.Store {
-				require.NoError(t, s.Close())
-				return open(t, prefixes[s])
-			})
+			cfg.Options.Addrs = []string{srv.addr()}
+			testKit(t, cfg)
 		})
 	}
+}
+
+// testKit gives each store a prefix of its own.
+func testKit(t *testing.T, cfg Config) {
+	var n atomic.Int64
+	prefixes := map[registrar.Store]string{}
+	openAt := func(t *testing.T, prefix string) registrar.Store {
+		c := cfg
+		c.Prefix = prefix
+		s := open(t, c)
+		prefixes[s] = prefix
+		return s
+	}
+	fresh := func(t *testing.T) registrar.Store { return openAt(t, fmt.Sprintf("%s%d:", cfg.Prefix, n.Add(1))) }
+	registrartest.TestStore(t, fresh)
+	registrartest.TestDurable(t, fresh, func(t *testing.T, s registrar.Store) registrar.Store {
+		require.NoError(t, s.Close())
+		return openAt(t, prefixes[s])
+	})
 }
 
 func binding(user string, cseq uint32) registrar.Binding {
@@ -104,18 +111,26 @@ func TestTwoNodesAreAtomic(t *testing.T) {
 // What one node changes, the other's cache learns; its own change a node sees at once.
 func TestCacheFollowsOthers(t *testing.T) {
 	srv := startServer(t)
-	a, b := srv.open(t, Config{CacheAge: time.Hour}), srv.open(t, Config{CacheAge: time.Hour})
+	cacheFollows(t, Config{Options: redis.UniversalOptions{Addrs: []string{srv.addr()}}}, 200)
+}
+
+// cacheFollows checks it on as many addresses as there are in rounds.
+func cacheFollows(t *testing.T, cfg Config, rounds int) {
+	t.Helper()
+	cfg.CacheAge = time.Hour
+	a, b := open(t, cfg), open(t, cfg)
 	waitFor(t, func() bool { return a.Stats().Connected && b.Stats().Connected })
-	for i := range uint32(200) {
-		require.NoError(t, set(a, "a@x", i+1))
-		require.Equal(t, i+1, cseq(t, a, "a@x"), "own change not seen")
-		waitFor(t, func() bool { return cseq(t, b, "a@x") == i+1 })
+	for i := range rounds {
+		aor, n := fmt.Sprint(i%10, "@x"), uint32(i+1)
+		require.NoError(t, set(a, aor, n))
+		require.Equal(t, n, cseq(t, a, aor), "own change not seen")
+		waitFor(t, func() bool { return cseq(t, b, aor) == n })
+		waitFor(t, func() bool { // the cache does answer
+			before := b.Stats()
+			cseq(t, b, aor)
+			return b.Stats().CacheHits == before.CacheHits+1 && b.Stats().Operations == before.Operations
+		})
 	}
-	waitFor(t, func() bool { // the cache does answer
-		before := b.Stats()
-		cseq(t, b, "a@x")
-		return b.Stats().CacheHits == before.CacheHits+1 && b.Stats().Operations == before.Operations
-	})
 }
 
 // A refused Update is judged by what Redis holds, not by an outdated cache.
