@@ -35,6 +35,7 @@ func TestKit(t *testing.T) {
 // testKit gives each store a prefix of its own.
 func testKit(t *testing.T, cfg Config) {
 	var n atomic.Int64
+	name := t.Name()
 	prefixes := map[registrar.Store]string{}
 	openAt := func(t *testing.T, prefix string) registrar.Store {
 		c := cfg
@@ -43,7 +44,7 @@ func testKit(t *testing.T, cfg Config) {
 		prefixes[s] = prefix
 		return s
 	}
-	fresh := func(t *testing.T) registrar.Store { return openAt(t, fmt.Sprintf("%s%d:", cfg.Prefix, n.Add(1))) }
+	fresh := func(t *testing.T) registrar.Store { return openAt(t, fmt.Sprintf("%s%s:%d:", cfg.Prefix, name, n.Add(1))) }
 	registrartest.TestStore(t, fresh)
 	registrartest.TestDurable(t, fresh, func(t *testing.T, s registrar.Store) registrar.Store {
 		require.NoError(t, s.Close())
