@@ -220,6 +220,7 @@ func (c *Control) apply(s *relaySession, owner uint8, m media) (string, controlC
 		any:    !c.Strict,
 		hold:   m.addr.IsUnspecified(),
 		quiet:  m.addr.IsUnspecified(),
+		deaf:   m.addr.IsUnspecified(),
 	}
 	if m.mods.codecs != "" {
 		s.codecs[owner] = strings.Clone(m.mods.codecs)

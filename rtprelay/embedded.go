@@ -38,6 +38,9 @@ type Embedded struct {
 	Timeout  time.Duration // no packet from either party for so long ends a call; 0: 60 s
 	HalfOpen time.Duration // an offer without an answer; 0: 4 minutes, longer than Timer C
 	Hold     time.Duration // in place of Timeout while a party is on hold; 0: 30 minutes
+	// OneSided ends a call when nothing has come for so long, RTCP included, from one party that should be sending: its description does not say recvonly or inactive,
+	// and the other's neither sendonly nor inactive, nor hold. RTPProxy's option -i. A phone that neither sends during silence nor knows RTCP needs 0: never.
+	OneSided time.Duration
 
 	// OnTimeout is told of every call that timed out, after it is gone, on a goroutine of its own.
 	OnTimeout func(Ref)
@@ -82,6 +85,7 @@ type relaySetup struct {
 	nets                    []*relayNet
 	loops                   []*relayLoop
 	timeout, halfOpen, hold time.Duration
+	oneSided                time.Duration
 	max                     int
 }
 
@@ -139,6 +143,7 @@ func (e *Embedded) setup() (*relaySetup, error) {
 		timeout:  orDefault(e.Timeout, 60*time.Second),
 		halfOpen: orDefault(e.HalfOpen, 4*time.Minute),
 		hold:     orDefault(e.Hold, 30*time.Minute),
+		oneSided: max(e.OneSided, 0),
 		max:      e.MaxSessions,
 	}
 	if s.max <= 0 {

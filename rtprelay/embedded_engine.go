@@ -154,6 +154,8 @@ func (e *Embedded) partyOf(p *Params, m *Media) party {
 	source, addr := p.Source.Unmap(), m.Addr.Unmap()
 	v := party{source: source, asym: o.Asymmetric, any: e.LatchAny, hold: m.Held()}
 	v.quiet = v.hold || m.Direction != SendRecv
+	v.mute = m.Direction == RecvOnly || m.Direction == Inactive
+	v.deaf = v.hold || m.Direction == SendOnly || m.Direction == Inactive
 	v.signal = netip.AddrPortFrom(addr, m.Port)
 	if !o.TrustSDP && !o.Asymmetric && source.IsValid() {
 		v.sdp = v.signal

@@ -28,6 +28,8 @@ type party struct {
 	any    bool
 	hold   bool // c=0.0.0.0: nothing may be sent there
 	quiet  bool // on hold in either way: silence is no time-out
+	mute   bool // does not send
+	deaf   bool // does not want to receive
 }
 
 func (p *party) rtcpSignal() netip.AddrPort {

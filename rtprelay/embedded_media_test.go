@@ -334,6 +334,58 @@ func TestStreamsOfOneCallLiveTogether(t *testing.T) {
 	require.Len(t, silent(&c, set), 4, "those of Control each for itself")
 }
 
+// TestOneSided: silence of one party ends a call unless a description makes it legitimate.
+func TestOneSided(t *testing.T) {
+	const minute = int64(time.Minute)
+	hold := "c=IN IP4 0.0.0.0\r\n"
+	for _, c := range []struct {
+		name       string
+		alice, bob string // the attributes of their descriptions
+		dead       bool
+	}{
+		{"talking", "", "", true},
+		{"bob only listens", "", "a=recvonly\r\n", false},
+		{"alice does not listen", "a=sendonly\r\n", "a=recvonly\r\n", false},
+		{"alice does not listen, bob does not know", "a=sendonly\r\n", "", false},
+		{"both inactive", "a=inactive\r\n", "a=inactive\r\n", false},
+		{"hold of RFC 2543", hold, "", false},
+		{"bob alone sends", "a=recvonly\r\n", "a=sendonly\r\n", true},
+		{"a second stream goes on", "m=video 4002 RTP/AVP 99\r\n", "m=video 4004 RTP/AVP 99\r\n", false},
+		{"a second stream was refused", "m=video 4002 RTP/AVP 99\r\n", "m=video 0 RTP/AVP 99\r\n", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newRelay(t, func(e *Embedded) { e.OneSided = time.Minute })
+			_, err := e.Offer(t.Context(), Params{Ref: Ref{CallID: "call", FromTag: "f"}, SDP: audioSDP(netip.MustParseAddrPort("127.0.0.1:4000"), c.alice), Source: loopback})
+			require.NoError(t, err)
+			_, err = e.Answer(t.Context(), Params{Ref: testRef, SDP: audioSDP(netip.MustParseAddrPort("127.0.0.1:4008"), c.bob), Source: loopback})
+			require.NoError(t, err)
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			call := e.calls[callKey{"call", 0}]
+			require.Empty(t, silent(call, e.set), "just now")
+			base := e.set.base.Add(-10 * time.Minute)
+			s := call.sessions[0]
+			s.loop.mu.Lock()
+			s.loop.base = base
+			now := s.loop.now()
+			s.last, s.sides[0].heard = now, now // alice is heard, bob was when the call began
+			s.sides[1].heard, s.signalled = now-2*minute, now-3*minute
+			if len(call.sessions) > 1 {
+				call.sessions[1].signalled, call.sessions[1].sides[1].heard = 0, now
+			}
+			s.loop.mu.Unlock()
+			require.Equal(t, c.dead, len(silent(call, e.set)) == 1)
+			s.loop.mu.Lock()
+			s.signalled = now
+			s.loop.mu.Unlock()
+			require.Empty(t, silent(call, e.set), "a description gives time anew")
+			e.set.oneSided = 0
+			s.signalled = 0
+			require.Empty(t, silent(call, e.set), "by default silence of one is none")
+		})
+	}
+}
+
 func TestTimeout(t *testing.T) {
 	told := make(chan Ref, 10)
 	e := newRelay(t, func(e *Embedded) {

@@ -29,7 +29,7 @@ func (p *relayPort) receive(b []byte, from netip.AddrPort, now int64) {
 		s.count.strangers++
 		return
 	}
-	s.last = now
+	s.last, in.heard = now, now
 	in.packets++
 	in.bytes += uint64(len(b))
 	if class == classRTP {

@@ -39,8 +39,10 @@ type relaySession struct {
 	sides  [2]relaySide
 	opaque bool  // not RTP: no class check
 	last   int64 // last accepted packet or signalling
-	count  counters
-	rec    *recording
+
+	signalled int64 // last signalling
+	count     counters
+	rec       *recording
 }
 
 // relaySide faces one party: its ports are where that party sends to, and from which it receives.
@@ -58,6 +60,7 @@ type relaySide struct {
 	recv                 rtpStats
 	clocks               []rtpClock
 	packets, bytes, sent uint64
+	heard                int64 // last accepted packet
 	cut                  *repacketizer
 	ptime                time.Duration
 	play                 *player
@@ -219,6 +222,7 @@ func (s *relaySession) apply(u update) (netip.AddrPort, error) {
 		return netip.AddrPort{}, err
 	}
 	s.last = s.loop.now()
+	s.signalled = s.last
 	s.opaque = s.opaque || u.opaque
 	own.signal(u.party)
 	far.clocks = u.clocks // payload types are those of the receiver

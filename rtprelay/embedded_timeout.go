@@ -7,7 +7,7 @@ const sweepEvery = time.Second
 
 // watch arms the one ticker; e.mu is held. It stops when the last session ends.
 func (e *Embedded) watch() {
-	every := min(sweepEvery, max(e.set.timeout/4, 10*time.Millisecond))
+	every := min(sweepEvery, max(e.set.shortest()/4, 10*time.Millisecond))
 	var t *time.Timer
 	t = time.AfterFunc(every, func() {
 		dead := e.sweep()
@@ -21,6 +21,14 @@ func (e *Embedded) watch() {
 		}
 	})
 	e.ticker = t
+}
+
+// shortest is the time-out that decides how often to look.
+func (s *relaySetup) shortest() time.Duration {
+	if s.oneSided > 0 {
+		return min(s.timeout, s.oneSided)
+	}
+	return s.timeout
 }
 
 // timedOut is what is to be told after a session or a call is gone.
@@ -69,14 +77,19 @@ func silent(c *relayCall, set *relaySetup) [][]*relaySession {
 		}
 		return groups
 	}
-	alive := map[string]bool{}
+	lives := map[string]*liveness{}
 	byTag := map[string][]*relaySession{}
 	for _, s := range c.sessions {
-		alive[s.fromTag] = alive[s.fromTag] || !s.expired(set)
+		v := lives[s.fromTag]
+		if v == nil {
+			v = &liveness{}
+			lives[s.fromTag] = v
+		}
+		s.judge(set, v)
 		byTag[s.fromTag] = append(byTag[s.fromTag], s)
 	}
 	for tag, group := range byTag {
-		if !alive[tag] {
+		if lives[tag].over() {
 			groups = append(groups, group)
 		}
 	}
@@ -84,9 +97,38 @@ func silent(c *relayCall, set *relaySetup) [][]*relaySession {
 }
 
 func (s *relaySession) expired(set *relaySetup) bool {
+	var v liveness
+	s.judge(set, &v)
+	return v.over()
+}
+
+// liveness sums up the streams of a call.
+type liveness struct {
+	alive           bool    // some stream has not run out
+	expected, heard [2]bool // some stream is to bring packets of that party; some such stream did lately
+}
+
+func (v *liveness) over() bool {
+	return !v.alive || v.expected[0] && !v.heard[0] || v.expected[1] && !v.heard[1]
+}
+
+// judge adds one stream.
+func (s *relaySession) judge(set *relaySetup, v *liveness) {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	return lapsed(s.state(), s.last, s.loop.now(), set, s.ttl)
+	state, now := s.state(), s.loop.now()
+	v.alive = v.alive || !lapsed(state, s.last, now, set, s.ttl)
+	if set.oneSided == 0 || state == stateHalfOpen || state == statePlaying {
+		return
+	}
+	for i := range s.sides {
+		from, to := &s.sides[i], &s.sides[1-i]
+		if from.party.mute || to.party.deaf {
+			continue
+		}
+		v.expected[i] = true
+		v.heard[i] = v.heard[i] || time.Duration(now-max(from.heard, s.signalled)) < set.oneSided
+	}
 }
 
 // lifeState is what decides how long a session may be silent.

@@ -107,6 +107,7 @@ func configure(args []string, out io.Writer) (*rtprelay.Embedded, *rtprelay.Cont
 		return err
 	})
 	f.DurationVar(&relay.Timeout, "timeout", time.Minute, "silence that ends a session")
+	f.DurationVar(&relay.OneSided, "one-sided", 0, "silence of one party that ends a session, as rtpproxy's -i; hold by anything but c=0.0.0.0 is not known here (default: never)")
 	f.DurationVar(&relay.HalfOpen, "setup-timeout", 4*time.Minute, "time for an answer")
 	f.StringVar(&relay.RecordDir, "record", ".", "directory for recordings")
 	f.IntVar(&relay.MaxSessions, "max-sessions", 0, "streams held (default: by the limit of open files)")

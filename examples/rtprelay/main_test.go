@@ -68,7 +68,7 @@ func ask(t *testing.T, conn net.Conn, command string) string {
 func TestDaemon(t *testing.T) {
 	sock := t.TempDir() + "/s"
 	a := start(t, "-listen", "udp:127.0.0.1:0", "-listen", "cunix:"+sock, "-interface", "in=127.0.0.2", "-interface", "out=127.0.0.3/203.0.113.1",
-		"-ports", "24000-24999", "-timeout", "30s", "-record", t.TempDir(), "-notify", "unix:/nowhere")
+		"-ports", "24000-24999", "-timeout", "30s", "-one-sided", "40s", "-record", t.TempDir(), "-notify", "unix:/nowhere")
 	udp, err := net.Dial("udp", a[0].String())
 	require.NoError(t, err)
 	defer func() { _ = udp.Close() }()
