@@ -10,8 +10,8 @@ import (
 )
 
 // Control lets others drive an Embedded over the RTPProxy control protocol: Kamailio's rtpproxy module, an RTPProxy of this package in
-// another process. Commands V, U, L, D, P, S, R, N, Q, I, G and X are served as RTPProxy 3.2 does, with E codes; C (copy) is not. The protocol
-// has no authentication.
+// another process. Commands V, U, L, D, P, S, R, N, C, Q, I, G and X are served as RTPProxy 3.2 does, with E codes; after && of a U, L or Q S (ttl, tos),
+// D and, after U, L. Modules (M) are not: E3. The protocol has no authentication.
 //
 // It departs from RTPProxy where that is unsafe: a port that learned its party stays with it, bridged sessions are symmetric too,
 // and From bounds who may command. Sessions belong to Control alone: calls of Engine are not seen by it.
@@ -23,11 +23,12 @@ type Control struct {
 	Listen []string
 	From   []netip.Prefix // who may command over UDP and TCP; empty: loopback only
 	// Notify are the sockets ("unix:PATH" or "tcp:HOST:PORT") that time-outs may be told to; a U that names another one
-	// is served without. Empty: a U that names one is refused with E75, as by RTPProxy without -n.
+	// is served without. "tcp:%%CC_SELF%%:PORT" is the host that commands. Empty: a U that names one is refused with E75, as by RTPProxy without -n.
 	Notify []string
 	Strict bool // learn parties only from the host that the command named, not from anywhere
 
 	mu       sync.Mutex // one command at a time
+	peer     netip.Addr // who commands
 	replies  replyCache
 	notifier notifier
 	closers  []interface{ Close() error }
@@ -93,8 +94,8 @@ func (c *Control) Close() error {
 	return nil
 }
 
-// datagram answers one UDP packet; nil: silence.
-func (c *Control) datagram(b []byte, now time.Time) []byte {
+// datagram answers one UDP packet.
+func (c *Control) datagram(b []byte, from netip.Addr, now time.Time) []byte {
 	cookie, line := cutWord(string(b))
 	if cookie == "" {
 		return []byte("E5\n")
@@ -105,6 +106,7 @@ func (c *Control) datagram(b []byte, now time.Time) []byte {
 		c.count.repeated++
 		return reply
 	}
+	c.peer = from
 	reply := append(append([]byte(cookie), ' '), c.run(line)...)
 	reply = append(reply, '\n')
 	c.replies.keep(cookie, reply, now)
@@ -112,9 +114,10 @@ func (c *Control) datagram(b []byte, now time.Time) []byte {
 }
 
 // command answers one line of a stream, without its end.
-func (c *Control) command(line string) []byte {
+func (c *Control) command(line string, from netip.Addr) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.peer = from
 	return append([]byte(c.run(line)), '\n')
 }
 

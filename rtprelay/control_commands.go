@@ -35,6 +35,8 @@ func (c *Control) execute(cmd controlCommand) (string, controlCode) {
 		return c.stop(cmd)
 	case 'R', 'N':
 		return c.record(cmd)
+	case 'C':
+		return c.copy(cmd)
 	case 'Q':
 		return c.query(cmd)
 	case 'I':
@@ -69,9 +71,10 @@ func (c *Control) version(cmd controlCommand) (string, controlCode) {
 func (c *Control) capable(date string) bool {
 	switch date {
 	case baseProtocol, "20050322", "20060704", // several streams, music on hold, VF
-		"20071116", "20080403", "20081102", // z, Q, c
-		"20141004", "20150330", "20150420", // G, n, named counters of Q
-		"20191015", "20200226", "20260306", "20260308": // &&, N, labels, U && L
+		"20071116", "20071218", "20080403", "20081102", // z, C, Q, c
+		"20141004", "20150330", "20150420", "20150617", // G, n, named counters of Q, tcp:%%CC_SELF%%
+		"20191015", "20200226", "20250523", "20251015", // &&, N, CP, ttl and tos
+		"20260306", "20260308": // labels, U && L
 		return true
 	case "20081224":
 		return len(c.Notify) > 0
@@ -145,9 +148,6 @@ func (c *Control) update(cmd controlCommand) (string, controlCode) {
 	if code != codeNone {
 		return "", code
 	}
-	if code = checkSub(cmd.sub); code != codeNone {
-		return "", code
-	}
 	notify, code := c.notifyOf(a)
 	if code != codeNone {
 		return "", code
@@ -181,7 +181,7 @@ func (c *Control) update(cmd controlCommand) (string, controlCode) {
 	if len(tags) > 1 && owner == 0 {
 		s.toTag = strings.Clone(parseTag(tags[1]).tag)
 	}
-	return c.subCommand(s, owner, cmd, reply)
+	return c.follow(s, owner, cmd, reply)
 }
 
 // lookup is L: the description of an answer; the tags are in the order of the offer.
@@ -203,7 +203,11 @@ func (c *Control) lookup(cmd controlCommand) (string, controlCode) {
 	if len(a) > 4 && offerer == 0 {
 		s.toTag = strings.Clone(parseTag(a[4]).tag)
 	}
-	return c.apply(s, 1-offerer, m)
+	reply, code := c.apply(s, 1-offerer, m)
+	if code != codeNone {
+		return "", code
+	}
+	return c.follow(s, 1-offerer, cmd, reply)
 }
 
 // apply hands a description of the party at owner to the session.
@@ -230,11 +234,16 @@ func (c *Control) apply(s *relaySession, owner uint8, m media) (string, controlC
 	if err != nil {
 		return "", codePorts
 	}
+	return portReply(a), codeNone
+}
+
+// portReply is "PORT ADDR", with the family when it is IPv6.
+func portReply(a netip.AddrPort) string {
 	reply := strconv.Itoa(int(a.Port())) + " " + a.Addr().String()
 	if a.Addr().Is6() {
 		reply += " 6"
 	}
-	return reply, codeNone
+	return reply
 }
 
 // nets chooses the interfaces of a new session: the first letter is the side of the party whose description this is, the second
@@ -294,44 +303,6 @@ func (e *Embedded) netTowards(addr string) *relayNet {
 		return n
 	}
 	return e.netOf(local.Is6()) // all of 127.0.0.0/8 is this host
-}
-
-// checkSub refuses what cannot be served before anything is done.
-func checkSub(sub []string) controlCode {
-	if sub == nil {
-		return codeNone
-	}
-	switch upper(sub[0][0]) {
-	case 'L':
-		if len(sub) == 3 {
-			return codeNone
-		}
-	case 'S':
-		if v, ok := strings.CutPrefix(sub[len(sub)-1], "ttl="); ok && len(sub) == 2 && len(sub[0]) == 1 {
-			if n, err := strconv.ParseUint(v, 10, 24); err == nil && n > 0 {
-				return codeNone
-			}
-		}
-	}
-	return codeSub
-}
-
-// subCommand runs what follows && of a U.
-func (c *Control) subCommand(s *relaySession, owner uint8, cmd controlCommand, reply string) (string, controlCode) {
-	if cmd.sub == nil {
-		return reply, codeNone
-	}
-	if upper(cmd.sub[0][0]) == 'S' {
-		n, _ := strconv.Atoi(strings.TrimPrefix(cmd.sub[1], "ttl="))
-		s.ttl = time.Duration(n) * time.Second
-		return reply, codeNone
-	}
-	m, code := c.media(cmd.sub[0][1:], cmd.sub[1], cmd.sub[2])
-	if code != codeNone {
-		return "", code
-	}
-	second, code := c.apply(s, 1-owner, m)
-	return reply + " && " + second, code
 }
 
 // matching lists the sessions that a pair of tags, in either order, names; without a number: all streams.
@@ -482,7 +453,7 @@ func (c *Control) stop(cmd controlCommand) (string, controlCode) {
 	})
 }
 
-// record is R and N. Both legs always share a file here, so s and a change nothing.
+// record is R and N, which ends copies as well. Both legs always share a file here, so s and a change nothing.
 func (c *Control) record(cmd controlCommand) (string, controlCode) {
 	start := cmd.verb == 'R'
 	if start && cmd.mods != "" && !strings.EqualFold(cmd.mods, "s") {
@@ -497,6 +468,7 @@ func (c *Control) record(cmd controlCommand) (string, controlCode) {
 	return c.each(cmd, func(s *relaySession, _ uint8) controlCode {
 		if !start {
 			s.endRecording()
+			s.endCopies()
 			return codeNone
 		}
 		if err := c.Engine.startRecording(s); err != nil {

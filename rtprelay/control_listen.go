@@ -102,7 +102,7 @@ func (c *Control) serveUDP(conn *net.UDPConn) {
 			c.mu.Unlock()
 			continue
 		}
-		_, _ = conn.WriteToUDPAddrPort(c.datagram(b[:n], time.Now()), from)
+		_, _ = conn.WriteToUDPAddrPort(c.datagram(b[:n], from.Addr().Unmap(), time.Now()), from)
 	}
 }
 
@@ -162,19 +162,28 @@ func (c *Control) serveOne(conn net.Conn) {
 	if err != nil && n == 0 {
 		return
 	}
-	_, _ = conn.Write(c.command(string(b[:n])))
+	_, _ = conn.Write(c.command(string(b[:n]), peerOf(conn)))
 }
 
 // serveLines is a persistent stream: a command a line, a reply a command, in order.
 func (c *Control) serveLines(conn net.Conn) {
-	r := bufio.NewReaderSize(conn, maxControlLine)
+	r, peer := bufio.NewReaderSize(conn, maxControlLine), peerOf(conn)
 	for {
 		line, err := r.ReadSlice('\n')
 		if err != nil { // the end, or a line beyond the limit: the framing is lost
 			return
 		}
-		if _, err := conn.Write(c.command(string(line))); err != nil {
+		if _, err := conn.Write(c.command(string(line), peer)); err != nil {
 			return
 		}
 	}
+}
+
+// peerOf is who commands; invalid over a UNIX socket.
+func peerOf(conn net.Conn) netip.Addr {
+	a, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return a.AddrPort().Addr().Unmap()
 }

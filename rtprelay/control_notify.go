@@ -56,6 +56,12 @@ func (c *Control) notifyOf(args []string) (*notifyTarget, controlCode) {
 	if !slices.Contains(c.Notify, socket) {
 		return nil, codeNone
 	}
+	if port, ok := strings.CutPrefix(socket, "tcp:%%CC_SELF%%:"); ok {
+		if !c.peer.IsValid() { // who commands over a UNIX socket has no address
+			return nil, codeNone
+		}
+		socket = "tcp:" + net.JoinHostPort(c.peer.String(), port)
+	}
 	return &notifyTarget{c.notifier.conn(socket), tag}, codeNone
 }
 

@@ -38,6 +38,7 @@ const (
 	codeSession  controlCode = 50
 	codePlayer   controlCode = 60
 	codeCounter  controlCode = 62
+	codeCopy     controlCode = 65
 	codeStat     controlCode = 68
 	codePorts    controlCode = 72
 	codeNotify   controlCode = 75
@@ -48,14 +49,14 @@ const (
 
 func (c controlCode) String() string { return "E" + strconv.Itoa(int(c)) }
 
-const maxWords = 24
+const maxWords = 24 // RTPProxy's limit, sub-commands included
 
 // controlCommand is a command line taken apart: <letter><modifiers> <word>... [&& <sub-command>].
 type controlCommand struct {
 	verb byte // upper case
 	mods string
 	args []string
-	sub  []string // words of the one sub-command; nil: none
+	subs []subCommand
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
@@ -89,16 +90,7 @@ func parseControl(line string) (controlCommand, controlCode) {
 		return controlCommand{}, codeEmpty
 	}
 	c := controlCommand{verb: upper(words[0][0]), mods: words[0][1:], args: words[1:]}
-	for i, w := range c.args {
-		if w == "&&" {
-			c.args, c.sub = c.args[:i:i], c.args[i+1:]
-			break
-		}
-	}
-	if c.sub != nil && (len(c.sub) == 0 || c.verb != 'U') {
-		return c, codeSub
-	}
-	return c, codeNone
+	return c.split()
 }
 
 func upper(c byte) byte {

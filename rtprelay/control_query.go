@@ -50,34 +50,44 @@ func (c *Control) query(cmd controlCommand) (string, controlCode) {
 		return "", code
 	}
 	defer unlock()
-	s, _ := c.session(cmd.args[0], cmd.args[1:])
+	s, side := c.session(cmd.args[0], cmd.args[1:])
 	if s == nil {
 		return "", codeSession
 	}
+	reply, code := c.counters(s, cmd, verbose)
+	if code != codeNone {
+		return "", code
+	}
+	return c.follow(s, side, cmd, reply)
+}
+
+func (c *Control) counters(s *relaySession, cmd controlCommand, verbose bool) (string, controlCode) {
 	names := sessionCounters[:]
 	if len(cmd.args) > 3 {
 		names = cmd.args[3:]
 	}
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	return listed(names, verbose, codeCounter, func(name string) (uint64, bool) { return sessionCounter(s, name) })
+	return listed(names, verbose, codeCounter, func(b []byte, name string) ([]byte, bool) {
+		v, ok := sessionCounter(s, name)
+		return strconv.AppendUint(b, v, 10), ok
+	})
 }
 
 // listed writes values, with their names if asked to.
-func listed(names []string, verbose bool, unknown controlCode, value func(string) (uint64, bool)) (string, controlCode) {
+func listed(names []string, verbose bool, unknown controlCode, value func([]byte, string) ([]byte, bool)) (string, controlCode) {
 	var b []byte
 	for i, name := range names {
-		n, ok := value(name)
-		if !ok {
-			return "", unknown
-		}
 		if i > 0 {
 			b = append(b, ' ')
 		}
 		if verbose {
 			b = append(append(b, name...), '=')
 		}
-		b = strconv.AppendUint(b, n, 10)
+		var ok bool
+		if b, ok = value(b, name); !ok {
+			return "", unknown
+		}
 	}
 	return string(b), codeNone
 }
@@ -108,7 +118,13 @@ func (c *Control) statistics(cmd controlCommand) (string, controlCode) {
 		return "", codeModG
 	}
 	n := c.Engine.Counters()
-	return listed(cmd.args, verbose, codeStat, func(name string) (uint64, bool) { return c.statistic(&n, name) })
+	return listed(cmd.args, verbose, codeStat, func(b []byte, name string) ([]byte, bool) {
+		if name == "total_duration" {
+			return strconv.AppendFloat(b, n.Duration.Seconds(), 'f', 6, 64), true
+		}
+		v, ok := c.statistic(&n, name)
+		return strconv.AppendUint(b, v, 10), ok
+	})
 }
 
 func (c *Control) statistic(n *Counters, name string) (uint64, bool) {
@@ -127,6 +143,10 @@ func (c *Control) statistic(n *Counters, name string) (uint64, bool) {
 		return n.Relayed, true
 	case "npkts_played":
 		return n.Played, true
+	case "npkts_resizer_in":
+		return n.resizedIn, true
+	case "npkts_resizer_out":
+		return n.resizedOut, true
 	case "npkts_discard":
 		return n.Strangers + n.Malformed + n.Undeliverable, true
 	case "ncmds_rcvd":

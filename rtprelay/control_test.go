@@ -16,15 +16,12 @@ import (
 
 // departures are replies that differ from RTPProxy's on purpose, by transcript and cookie.
 var departures = map[string]string{
-	// capabilities not served: C, automatic bridging, load, connect time, %%CC_SELF%%, and what came after 2020 but labels and U && L
-	"01/c6": "0", "01/c10": "0", "01/c11": "0", "01/c12": "0", "01/c16": "0", "01/c19": "0", "01/c20": "0", "01/c21": "0",
-	"01/c22": "0", "01/c23": "0", "01/c26": "0",
+	// capabilities not served: automatic bridging, load, connect time, three of 2023, C as a sub-command
+	"01/c10": "0", "01/c11": "0", "01/c12": "0", "01/c19": "0", "01/c20": "0", "01/c21": "0", "01/c26": "0",
 	"04/u10": "60 0 0 0 0", "04/u11": "*", "04/u23": "*", "04/u26": "E50", // other time-outs; our weak sessions end with their last mark
 	"04/u25": "E50",
-	"04/u62": "E3", // tos is that of the relay
 	"04/u67": "*",
-	"05/i1":  "*", "05/i2": "*", "05/i3": "*", "05/i5": "*", "05/i6": "*", "05/i7": "E68", // other counts; some statistics are not kept
-	"06/p26": "E0", "06/p25": "E0", "06/p27": "E0", "06/p28": "E0", // C
+	"05/i1":  "*", "05/i2": "*", "05/i3": "*", "05/i5": "*", "05/i6": "*", "05/i7": "*", // other counts
 	"08/x6": "*", "08/x7": "*", // no packets were sent
 	"08/x36": "*", // not draining
 }
@@ -49,7 +46,7 @@ func replay(t *testing.T, name string, c *Control, dir string) {
 		if strings.HasPrefix(want, "(") || cmd == "" && want == "E5\\n" {
 			continue
 		}
-		got := string(c.datagram([]byte(unescape(strings.ReplaceAll(cmd, "/TESTDIR", dir))), time.Unix(1, 0)))
+		got := string(c.datagram([]byte(unescape(strings.ReplaceAll(cmd, "/TESTDIR", dir))), loopback, time.Unix(1, 0)))
 		cookie, _, _ := strings.Cut(strings.TrimLeft(cmd, " "), " ")
 		if d, ok := departures[name[:2]+"/"+cookie]; ok {
 			if d != "*" {
@@ -174,7 +171,7 @@ func TestControlRefusesStrangers(t *testing.T) {
 func TestControlCookies(t *testing.T) {
 	c := &Control{Engine: newRelay(t, nil)}
 	at := time.Unix(100, 0)
-	ask := func(s string) string { return string(c.datagram([]byte(s), at)) }
+	ask := func(s string) string { return string(c.datagram([]byte(s), loopback, at)) }
 	require.Equal(t, "k 20040107\n", ask("k V"))
 	for i := range 31 {
 		at = at.Add(time.Second)
@@ -236,4 +233,122 @@ func FuzzControl(f *testing.F) {
 			t.Fatalf("%q", reply)
 		}
 	})
+}
+
+// copied reads the next packet of a phone and checks its payload.
+func (p *phone) copied(text string) {
+	p.t.Helper()
+	b, _ := p.get()
+	require.Equal(p.t, text, string(b[12:]))
+}
+
+// TestControlCopy: copies of one party's packets go to a host or into a file, until something takes their place.
+func TestControlCopy(t *testing.T) {
+	for _, portable := range []bool{false, true} {
+		dir := t.TempDir()
+		c := &Control{Engine: newRelay(t, func(e *Embedded) { e.RecordDir, e.portable = dir, portable })}
+		alice, bob := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+		ear, ear2 := newPair(t, "127.0.0.1")
+		at := func(verb string, p *phone, tags string) netip.AddrPort {
+			reply := c.run(fmt.Sprintf("%s call 127.0.0.1 %d %s", verb, p.addr().Port(), tags))
+			w := strings.Fields(reply)
+			require.Len(t, w, 2, reply)
+			return netip.MustParseAddrPort(w[1] + ":" + w[0])
+		}
+		toAlice := at("U", alice, "f;1")
+		toBob := at("L", bob, "f;1 t;1")
+		target := "udp:" + ear.addr().String()
+		require.Regexp(t, `^\d+ 127\.0\.0\.1$`, c.run("CP call "+target+" f;1 t;1"))
+		first := c.run("CP call " + target + " f;1 t;1")
+		require.Equal(t, first, c.run("CP call "+target+" f;1"), "nothing new")
+		alice.say(toBob, "one")
+		bob.hears(toAlice, "one")
+		ear.copied("one")
+		bob.say(toAlice, "not copied")
+		alice.hears(toBob, "not copied")
+		alice.send(toBob, rtcpPacket(uint32(alice.addr().Port())))
+		b, _ := ear2.get()
+		require.Equal(t, byte(201), b[1], "RTCP goes to the port above")
+
+		require.Equal(t, "0", c.run("C call two/../file f;1 t;1"))
+		alice.say(toBob, "two")
+		for b, _ := bob.get(); !strings.HasSuffix(string(b), "two"); b, _ = bob.get() { // the RTCP packet may come first
+		}
+		require.Equal(t, "0", c.run("N call f t"))
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		require.NoError(t, err)
+		require.Equal(t, []string{filepath.Join(dir, "c-two_.._file.pcap")}, files)
+		until(t, func() bool { // it is written some time after N
+			st, err := os.Stat(files[0])
+			return err == nil && st.Size() > 0
+		})
+		require.Len(t, recorded(t, files[0]), 1)
+
+		for line, code := range map[string]string{
+			"C call udp:127.0.0.1 f;1": "E65", "C call udp:224.0.0.1:5000 f;1": "E65", "C call udp:host:5000 f;1": "E65", "C call udp:127.0.0.1:65535 f;1": "E65",
+			"C call udp:" + toBob.String() + " f;1": "E65", "CP call file f;1": "E65", "Cx call file f;1": "E2", "C call file": "E1", "C call a b c d": "E1",
+			"C other file f;1": "E50", "C call file f": "E50",
+		} {
+			require.Equal(t, code, c.run(line), line)
+		}
+		require.Equal(t, "0", c.run("C call "+target+" t;1 f;1"))
+		bob.say(toAlice, "three")
+		ear.copied("three")
+		require.Equal(t, "0", c.run("D call f t"))
+	}
+}
+
+// TestControlSubCommands: what follows && is about the same session; all of it is served or nothing.
+func TestControlSubCommands(t *testing.T) {
+	for _, portable := range []bool{false, true} {
+		c := &Control{Engine: newRelay(t, func(e *Embedded) { e.portable = portable })}
+		tos := func(port string) int {
+			for _, call := range c.Engine.calls {
+				for i := range call.sessions[0].sides {
+					if p := call.sessions[0].sides[i].rtp; p != nil && fmt.Sprint(p.num) == port {
+						return tosOf(t, p.sock)
+					}
+				}
+			}
+			return -1
+		}
+		offered, _, _ := strings.Cut(c.run("U call 127.0.0.1 9 f;1 && S ttl=90 tos=40 && Sr tos=96"), " ")
+		require.Equal(t, 96, tos(offered), "what goes to the other party leaves from the port that it knows")
+		require.Contains(t, c.run("Q call f;1"), "90 0 0 0 0", "half open")
+		answered, _, _ := strings.Cut(c.run("L call 127.0.0.1 9 f;1 t;1 && S ttl=80"), " ")
+		require.Equal(t, 40, tos(answered), "remembered until the port was opened")
+		require.Equal(t, "80 0 0 0 0", c.run("Q call f;1 t;1"))
+		c.run("L call 127.0.0.1 9 f;1 t;1 && S tos=0")
+		require.Equal(t, 0, tos(offered))
+		for _, line := range []string{
+			"&& Y", "&&", "&& S", "&& S ttl=0", "&& S ttl=x", "&& S tos=256", "&& S other=1", "&& Sx ttl=1", "&& D x", "&& Dx", "&& M dtmf:1", "&& M", "&& L 127.0.0.1",
+			"&& S ttl=1 &&", "&& S ttl=1 && && S ttl=1",
+		} {
+			require.Equal(t, "E3", c.run("U new 127.0.0.1 9 f;1 "+line), line)
+		}
+		require.Equal(t, "E3", c.run("L call 127.0.0.1 9 f;1 t;1 && L 127.0.0.1 9"))
+		require.Equal(t, "E3", c.run("D call f && D"))
+		require.Equal(t, "E50", c.run("Q new f;1"), "nothing was made")
+		require.Equal(t, "80 0 0 0 0", c.run("Q call f;1 t;1 && D"))
+		require.Equal(t, "E50", c.run("Q call f;1 t;1"))
+		require.Zero(t, c.Engine.Counters().Sessions)
+	}
+}
+
+// TestControlNotifiesTheCommander: %%CC_SELF%% is the host that commands.
+func TestControlNotifiesTheCommander(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	socket := fmt.Sprintf("tcp:%%%%CC_SELF%%%%:%d", l.Addr().(*net.TCPAddr).Port)
+	c := &Control{Engine: newRelay(t, func(e *Embedded) { e.HalfOpen, e.Timeout = 20*time.Millisecond, 20*time.Millisecond }), Notify: []string{socket}}
+	t.Cleanup(func() { _ = c.Close() })
+	require.Contains(t, string(c.command("U nobody 127.0.0.1 9 f;1 "+socket+" none", netip.Addr{})), "127.0.0.1", "without")
+	require.Contains(t, string(c.datagram([]byte("1 U call 127.0.0.1 9 f;1 "+socket+" tag"), loopback, time.Now())), "127.0.0.1")
+	conn, err := l.Accept()
+	require.NoError(t, err)
+	b := make([]byte, 100)
+	n, err := conn.Read(b)
+	require.NoError(t, err)
+	require.Equal(t, "tag\n", string(b[:n]))
 }

@@ -77,6 +77,7 @@ type Embedded struct {
 	created, timedOut, refused, denied atomic.Uint64
 	gone                               counters // of ended sessions; under mu
 	complete                           uint64   // ended sessions that had been answered; under mu
+	duration                           time.Duration
 }
 
 // relaySetup is the configuration with its defaults filled in.
@@ -102,6 +103,9 @@ type Counters struct {
 	Malformed         uint64 // dropped: not RTP, RTCP, STUN or DTLS
 	Undeliverable     uint64 // dropped: the other party's address is not known, it is on hold or hears a player, or the system refused
 	Played            uint64
+	Duration          time.Duration // of ended sessions, in sum
+
+	resizedIn, resizedOut uint64
 }
 
 // Check reports every mistake in the configuration.
@@ -213,12 +217,13 @@ func (e *Embedded) Counters() Counters {
 		Created: e.created.Load(), Complete: e.complete, TimedOut: e.timedOut.Load(), Refused: e.refused.Load(), Denied: e.denied.Load(),
 		Packets: sum.packets, Bytes: sum.bytes, Relayed: sum.relayed,
 		Strangers: sum.strangers, Malformed: sum.malformed, Undeliverable: sum.undeliverable, Played: sum.played,
+		resizedIn: sum.resizedIn, resizedOut: sum.resizedOut, Duration: e.duration,
 	}
 }
 
 // counters of one session, under the lock of its loop.
 type counters struct {
-	packets, bytes, relayed, strangers, malformed, undeliverable, played uint64
+	packets, bytes, relayed, strangers, malformed, undeliverable, played, resizedIn, resizedOut uint64
 }
 
 func (c *counters) add(o *counters) {
@@ -229,6 +234,8 @@ func (c *counters) add(o *counters) {
 	c.malformed += o.malformed
 	c.undeliverable += o.undeliverable
 	c.played += o.played
+	c.resizedIn += o.resizedIn
+	c.resizedOut += o.resizedOut
 }
 
 func (c *counters) dropped() uint64 { return c.strangers + c.malformed + c.undeliverable }

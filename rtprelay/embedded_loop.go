@@ -58,3 +58,5 @@ func (l *relayLoop) sendConn(s relaySocket, b []byte, to *endpoint) bool {
 	_, err := s.conn.WriteToUDPAddrPort(b, to.addr)
 	return err == nil
 }
+
+func portOfConn(c *net.UDPConn) uint16 { return c.LocalAddr().(*net.UDPAddr).AddrPort().Port() }

@@ -86,6 +86,35 @@ func (l *relayLoop) bind(a netip.AddrPort) (relaySocket, error) {
 	return relaySocket{fd: fd}, nil
 }
 
+// mark sets the traffic class of a socket: a courtesy to the network, so that failing is none of the call's business.
+func (l *relayLoop) mark(s relaySocket, tos int, ipv6 bool) {
+	level, opt := unix.IPPROTO_IP, unix.IP_TOS
+	if ipv6 {
+		level, opt = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
+	}
+	if s.conn == nil {
+		_ = unix.SetsockoptInt(s.fd, level, opt, tos)
+		return
+	}
+	if raw, err := s.conn.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), level, opt, tos) })
+	}
+}
+
+// portOf is the port that the system chose.
+func (l *relayLoop) portOf(s relaySocket) uint16 {
+	if s.conn != nil {
+		return portOfConn(s.conn)
+	}
+	switch a, _ := unix.Getsockname(s.fd); a := a.(type) {
+	case *unix.SockaddrInet4:
+		return uint16(a.Port)
+	case *unix.SockaddrInet6:
+		return uint16(a.Port)
+	}
+	return 0
+}
+
 func (l *relayLoop) unbind(s relaySocket) {
 	if s.conn != nil {
 		_ = s.conn.Close()

@@ -22,6 +22,9 @@ func (l *relayLoop) unbind(s relaySocket)                       { _ = s.conn.Clo
 func (l *relayLoop) add(p *relayPort) error                     { l.addConn(p); return nil }
 func (l *relayLoop) remove(p *relayPort)                        { _ = p.sock.conn.Close() }
 
+func (l *relayLoop) mark(relaySocket, int, bool) {} // the system's traffic class stays
+func (l *relayLoop) portOf(s relaySocket) uint16 { return portOfConn(s.conn) }
+
 func (l *relayLoop) send(s relaySocket, b []byte, to *endpoint) bool { return l.sendConn(s, b, to) }
 
 func addrInUse(err error) bool {

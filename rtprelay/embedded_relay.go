@@ -38,9 +38,13 @@ func (p *relayPort) receive(b []byte, from netip.AddrPort, now int64) {
 	if s.rec != nil {
 		s.rec.packet(b, from, netip.AddrPortFrom(in.net.Addr, p.num), now)
 	}
+	if in.copy != nil {
+		in.copy.packet(b, class == classRTCP || class != classRTP && p.rtcp, from, netip.AddrPortFrom(in.net.Addr, p.num), now)
+	}
 	out := &s.sides[1-in.index]
 	if class == classRTP && !p.rtcp {
 		if in.cut != nil {
+			s.count.resizedIn++
 			in.cut.packet(b, out)
 			return
 		}

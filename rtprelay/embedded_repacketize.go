@@ -76,6 +76,7 @@ func (r *repacketizer) append(b []byte, ts uint32, pt byte, f frame, out *relayS
 func (r *repacketizer) emit(n int, out *relaySide) {
 	binary.BigEndian.PutUint16(r.buf[2:], r.seq)
 	r.seq++
+	out.session.count.resizedOut++
 	out.sendRTP(r.buf[:rtpHeader+n])
 	rest := copy(r.buf[rtpHeader:], r.buf[rtpHeader+n:rtpHeader+r.held])
 	r.held = rest
@@ -94,5 +95,6 @@ func (r *repacketizer) flush(out *relaySide) {
 func (r *repacketizer) alone(b []byte, out *relaySide) {
 	binary.BigEndian.PutUint16(b[2:], r.seq) // b is the loop's buffer
 	r.seq++
+	out.session.count.resizedOut++
 	out.sendRTP(b)
 }

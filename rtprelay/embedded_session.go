@@ -40,6 +40,7 @@ type relaySession struct {
 	opaque bool  // not RTP: no class check
 	last   int64 // last accepted packet or signalling
 
+	born      int64
 	signalled int64 // last signalling
 	count     counters
 	rec       *recording
@@ -64,6 +65,8 @@ type relaySide struct {
 	cut                  *repacketizer
 	ptime                time.Duration
 	play                 *player
+	copy                 *copier
+	tos                  int16 // traffic class towards the party, plus one; 0: that of the relay
 }
 
 func newSession(e *Embedded, c *relayCall, tag string, media int) *relaySession {
@@ -74,6 +77,7 @@ func newSession(e *Embedded, c *relayCall, tag string, media int) *relaySession 
 		s.sides[i].session, s.sides[i].index = s, uint8(i)
 	}
 	s.last = s.loop.now()
+	s.born = s.last
 	return s
 }
 
@@ -134,6 +138,7 @@ func (e *Embedded) remove(s *relaySession) {
 			if s.ready() {
 				e.complete++
 			}
+			e.duration += time.Duration(s.loop.now() - s.born)
 			last := s.shut()
 			e.gone.add(&last)
 			break
@@ -163,6 +168,7 @@ func (s *relaySession) shut() counters {
 	for i := range s.sides {
 		side := &s.sides[i]
 		side.stopPlay()
+		side.replaceCopy(nil)
 		side.close()
 	}
 	s.stopRecording()
@@ -186,8 +192,20 @@ func (s *relaySide) open() (netip.AddrPort, error) {
 			s.session.embedded.refused.Add(1)
 			return netip.AddrPort{}, err
 		}
+		if s.tos > 0 {
+			s.setTOS(int(s.tos) - 1)
+		}
 	}
 	return netip.AddrPortFrom(s.net.public(), s.rtp.num), nil
+}
+
+// setTOS sets the traffic class of what is sent to the party; the lock of the loop is held.
+func (s *relaySide) setTOS(tos int) {
+	s.tos = int16(tos) + 1
+	if s.rtp != nil {
+		s.session.loop.mark(s.rtp.sock, tos, s.net.Addr.Is6())
+		s.session.loop.mark(s.rtcp.sock, tos, s.net.Addr.Is6())
+	}
 }
 
 // update is one description of one stream.

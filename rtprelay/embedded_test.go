@@ -171,7 +171,7 @@ func TestEmbeddedRelays(t *testing.T) {
 		_, err = e.Query(context.Background(), testRef)
 		require.ErrorIs(t, err, ErrNoSession)
 		c := e.Counters()
-		require.Equal(t, Counters{Created: 1, Complete: 1, Packets: 40, Bytes: c.Bytes, Relayed: 40}, c)
+		require.Equal(t, Counters{Created: 1, Complete: 1, Packets: 40, Bytes: c.Bytes, Relayed: 40, Duration: c.Duration}, c)
 		for _, n := range e.set.nets {
 			require.Zero(t, n.taken)
 		}

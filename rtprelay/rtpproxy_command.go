@@ -162,17 +162,19 @@ func appendCodecs(b []byte, formats string) []byte {
 	return b
 }
 
-// subCommands: && S ttl=N, && S tos=N
+// subCommands: && S ttl=N, && S tos=N, && Sr tos=N, && M ...
 func (c *updateCommand) subCommands(b []byte) (string, error) {
 	o := c.p.Options.RTPProxy
-	if o == nil || c.verb != 'U' || (o.TTL == 0 && o.TOS == 0) {
+	if o == nil || c.verb != 'U' {
 		return string(b), nil
 	}
-	if !c.caps.has(capSet) {
-		return "", fmt.Errorf("%w: ttl and tos", ErrUnsupported)
-	}
-	if o.TTL < 0 || o.TOS < 0 || o.TOS > 255 {
-		return "", &RefusedError{Code: "input", Reason: "ttl or tos"}
+	if o.TTL != 0 || o.TOS != 0 || o.TOSBack != 0 {
+		if !c.caps.has(capSet) {
+			return "", fmt.Errorf("%w: ttl and tos", ErrUnsupported)
+		}
+		if o.TTL < 0 || o.TOS < 0 || o.TOS > 255 || o.TOSBack < 0 || o.TOSBack > 255 {
+			return "", &RefusedError{Code: "input", Reason: "ttl or tos"}
+		}
 	}
 	if o.TTL > 0 {
 		b = strconv.AppendInt(append(b, " && S ttl="...), int64((o.TTL+time.Second-1)/time.Second), 10)
@@ -180,7 +182,29 @@ func (c *updateCommand) subCommands(b []byte) (string, error) {
 	if o.TOS > 0 {
 		b = strconv.AppendInt(append(b, " && S tos="...), int64(o.TOS), 10)
 	}
+	if o.TOSBack > 0 {
+		b = strconv.AppendInt(append(b, " && Sr tos="...), int64(o.TOSBack), 10)
+	}
+	for _, m := range o.Modules {
+		switch {
+		case !isLine(m):
+			return "", &RefusedError{Code: "input", Reason: "module"}
+		case !c.caps.has(capSub):
+			return "", fmt.Errorf("%w: modules", ErrUnsupported)
+		}
+		b = append(append(b, " && M "...), m...)
+	}
 	return string(b), nil
+}
+
+// isLine: words and blanks that cannot become another command.
+func isLine(s string) bool {
+	for w := range strings.FieldsSeq(s) {
+		if w == "&&" || !isWord(w) {
+			return false
+		}
+	}
+	return strings.TrimSpace(s) != "" && !strings.ContainsAny(s, "\r\n")
 }
 
 func appendTag(b []byte, tag string, number int) []byte {

@@ -282,5 +282,15 @@ func (e *RTPProxy) Info(ctx context.Context) (string, error) {
 	return e.command(ctx, "Il")
 }
 
+// Command sends one command line as it is, without cookie, and gives the reply: for what has no method here ("Q call f;1 t;1 && D"). E replies are errors.
+func (e *RTPProxy) Command(ctx context.Context, line string) (string, error) {
+	if strings.ContainsAny(line, "\r\n\x00") || strings.TrimSpace(line) == "" {
+		return "", &RefusedError{Code: "input", Reason: "command"}
+	}
+	ctx, cancel := e.budget(ctx)
+	defer cancel()
+	return e.command(ctx, line)
+}
+
 // DeleteEverything ends every session of the relay, also those of other proxies. Only an operator may want that.
 func (e *RTPProxy) DeleteEverything(ctx context.Context) error { return e.simple(ctx, 0, "X") }

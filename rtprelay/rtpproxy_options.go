@@ -14,4 +14,6 @@ type RTPProxyOptions struct {
 	Weak    bool          // w: the session is shared with another proxy; Delete then needs Weak as well, see RTPProxy.DeleteWeak
 	TTL     time.Duration // && S ttl=: seconds without packets that end the session (20251015)
 	TOS     int           // && S tos=: 1 to 255 (20251015); 0: the relay's
+	TOSBack int           // && Sr tos=: of the other direction
+	Modules []string      // && M each: "id:instruction ...", for modules of the relay (20191015)
 }

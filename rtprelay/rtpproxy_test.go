@@ -144,10 +144,10 @@ func TestRTPProxyCommands(t *testing.T) {
 		{func() error { p := params("c4", sdpA); p.Options.IPv6 = &yes; _, err := e.Offer(ctx, p); return err }, "Usiec0,8,101 c4 198.51.100.7 10000 f;1 unix:/n.sock c4%200%20f%20"},
 		{func() error {
 			p := params("c5", sdpA)
-			p.Options.RTPProxy = &rtprelay.RTPProxyOptions{Label: "vsix", NewPort: true, Weak: true, TTL: 90 * time.Second, TOS: 184, RouteTo: v4}
+			p.Options.RTPProxy = &rtprelay.RTPProxyOptions{Label: "vsix", NewPort: true, Weak: true, TTL: 90 * time.Second, TOS: 184, RouteTo: v4, TOSBack: 40, Modules: []string{"dtmf:1 x"}}
 			_, err := e.Offer(ctx, p)
 			return err
-		}, "Usc0,8,101wnl{vsix}r127.0.0.1 c5 198.51.100.7 10000 f;1 unix:/n.sock c5%200%20f%20 && S ttl=90 && S tos=184"},
+		}, "Usc0,8,101wnl{vsix}r127.0.0.1 c5 198.51.100.7 10000 f;1 unix:/n.sock c5%200%20f%20 && S ttl=90 && S tos=184 && Sr tos=40 && M dtmf:1 x"},
 		{func() error { return e.DeleteWeak(ctx, rtprelay.Ref{CallID: "c5", FromTag: "f"}) }, "Dw c5 f"},
 		{func() error { return e.Play(ctx, swap.Ref, false, "/moh", -1) }, "P-1 c1 /moh session f;1 t;1"},
 		{func() error { return e.Play(ctx, swap.Ref, true, "/moh", 0) }, "P1 c1 /moh session t;1 f;1"},
@@ -167,6 +167,7 @@ func TestRTPProxyCommands(t *testing.T) {
 		}, "Gv nsess_created npkts_rcvd"},
 		{func() error { _, err := e.QueryCounters(ctx, swap.Ref, 1, "rtpa_nlost"); return err }, "Qv c1 f;1 t;1 rtpa_nlost"},
 		{func() error { _, err := e.Info(ctx); return err }, "Il"},
+		{func() error { _, err := e.Command(ctx, "Q c1 f;1 t;1 && D"); return err }, "Q c1 f;1 t;1 && D"},
 		{func() error { return e.DeleteEverything(ctx) }, "X"},
 	}
 	for _, s := range steps {
@@ -174,13 +175,16 @@ func TestRTPProxyCommands(t *testing.T) {
 		all := afterProbe(r)
 		require.NotEmpty(t, all, s.want)
 		require.Equal(t, s.want, all[len(all)-1])
+		if strings.HasSuffix(s.want, "&& D") {
+			continue // only sent here
+		}
 		if err != nil { // the stub keeps no codecs of the second party
 			var refused *rtprelay.RefusedError
 			require.ErrorAs(t, err, &refused, s.want)
 			require.Equal(t, "E35", refused.Code, s.want)
 		}
 	}
-	require.Len(t, r.Commands(), len(steps)+13, "probed once")
+	require.Len(t, r.Commands(), len(steps)+14, "probed once")
 }
 
 func TestRTPProxyRefusesInput(t *testing.T) {
@@ -208,6 +212,17 @@ func TestRTPProxyRefusesInput(t *testing.T) {
 	p.Options.Asymmetric = true
 	_, err = e.Offer(t.Context(), p)
 	require.ErrorIs(t, err, rtprelay.ErrBadSDP)
+	var refused *rtprelay.RefusedError
+	for _, m := range []string{"", " ", "a && X", "a\nX", "a\x00"} {
+		p = params("c", sdpA)
+		p.Options.RTPProxy = &rtprelay.RTPProxyOptions{Modules: []string{m}}
+		_, err = e.Offer(t.Context(), p)
+		require.ErrorAs(t, err, &refused, "%q", m)
+	}
+	for _, line := range []string{"", " ", "V\nX", "V\x00"} {
+		_, err = e.Command(t.Context(), line)
+		require.ErrorAs(t, err, &refused, "%q", line)
+	}
 	p = params(strings.Repeat("x", 9000), sdpA)
 	_, err = e.Offer(t.Context(), p)
 	require.Error(t, err)
@@ -408,7 +423,7 @@ func TestRTPProxyCookiesDiffer(t *testing.T) {
 			require.NoError(t, e.Probe(t.Context()))
 		})
 	}
-	require.Len(t, seen, 39)
+	require.Len(t, seen, 42)
 }
 
 func TestRTPProxyNobodyThere(t *testing.T) {
