@@ -57,6 +57,9 @@ func run(args []string, out io.Writer) error {
 	defer cancel()
 	go p.serving(ctx, log)
 	go p.reloadOnHangup(ctx)
+	life, end := context.WithCancel(context.Background()) // and not ctx: draining takes its time
+	defer end()
+	go p.watchdog(life)
 	return errors.Join(p.server.Run(ctx), p.Close())
 }
 

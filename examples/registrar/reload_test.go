@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -84,6 +86,61 @@ func TestSignals(t *testing.T) {
 	p.stop()
 	require.Equal(t, "STOPPING=1", told())
 	require.True(t, p.cmd.ProcessState.Success())
+}
+
+// A service manager that watches hears from the server twice in the time it gives, until it ends, draining included.
+func TestWatchdog(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = manager.Close() })
+	t.Setenv("NOTIFY_SOCKET", name)
+	t.Setenv("WATCHDOG_USEC", "200000")
+	p, _ := start(t, "-listen", "udp:127.0.0.1:0", "-data", filepath.Join(dir, "data"))
+	told := map[string]int{}
+	for told["WATCHDOG=1"] < 5 || told["READY=1"] == 0 {
+		b := make([]byte, 100)
+		require.NoError(t, manager.SetReadDeadline(time.Now().Add(20*time.Second)))
+		n, err := manager.Read(b)
+		require.NoError(t, err)
+		told[string(b[:n])]++
+	}
+	p.stop()
+	require.True(t, p.cmd.ProcessState.Success())
+}
+
+func TestWatchdogLimit(t *testing.T) {
+	for _, x := range []struct {
+		usec, pid string
+		want      time.Duration
+	}{{"", "", 0}, {"30000000", "", 30 * time.Second}, {"30000000", "7", 30 * time.Second}, {"30000000", "8", 0}, {"x", "", 0}, {"-1", "", 0}, {"0", "", 0}, {"9223372036854775807", "", 0}} {
+		env := map[string]string{"WATCHDOG_USEC": x.usec, "WATCHDOG_PID": x.pid}
+		got, ok := watchdogLimit(func(name string) string { return env[name] }, 7)
+		require.Equal(t, x.want, got, "%+v", x)
+		require.Equal(t, x.want != 0, ok)
+	}
+}
+
+// The unit is one that systemd understands: without a word about it. It names an installed program; here that is this test.
+func TestUnit(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	text, err := os.ReadFile("sipkit-registrar.service")
+	require.NoError(t, err)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	unit := filepath.Join(t.TempDir(), "sipkit-registrar.service")
+	require.Contains(t, string(text), "/usr/local/bin/sipkit-registrar ")
+	require.NoError(t, os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/local/bin/sipkit-registrar ", self+" ")), 0o600))
+	said, err := exec.Command("systemd-analyze", "verify", "--man=no", unit).CombinedOutput()
+	for line := range strings.Lines(string(said)) {
+		require.NotContains(t, line, "sipkit-registrar", "of other units the machine may complain")
+	}
+	if err != nil {
+		t.Skipf("systemd-analyze does not work here: %s: %s", err, said)
+	}
 }
 
 // peerSerial tells the certificate of a server from others.
