@@ -14,39 +14,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A client registers users over a UDP socket, some at once, and keeps track of what was acknowledged.
+// A client registers users over one socket, some at once, and keeps track of what was acknowledged.
 type client struct {
-	*testing.T
-	conn   net.Conn
+	*wire
 	acked  []atomic.Bool
 	count  atomic.Int64
 	passes int // over all users
 }
 
-func connect(t *testing.T, server string, users int) *client {
-	conn, err := net.Dial("udp", server)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	return &client{T: t, conn: conn, acked: make([]atomic.Bool, users)}
+func connect(t *testing.T, proto, server string, users int) *client {
+	return &client{wire: wired(t, proto, server), acked: make([]atomic.Bool, users)}
 }
 
-func (c *client) send(method string, user int, contact string) error {
+func (c *client) sendFor(method string, user int, contact string) error {
 	name := "sip:u" + strconv.Itoa(user) + "@example.com"
-	_, err := fmt.Fprintf(c.conn, "%s sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%d-%d-%s\r\nFrom: <%s>;tag=%d\r\nTo: <%s>\r\nCall-ID: %d\r\nCSeq: %d %s\r\nMax-Forwards: 70\r\n%sContent-Length: 0\r\n\r\n",
-		method, c.conn.LocalAddr(), c.passes, user, c.conn.LocalAddr().String()[10:], name, user, name, user, c.passes, method, contact)
+	_, err := fmt.Fprintf(c.conn, "%s sip:example.com SIP/2.0\r\nVia: SIP/2.0/%s %s;rport;branch=z9hG4bK%d-%d-%s\r\nFrom: <%s>;tag=%d\r\nTo: <%s>\r\nCall-ID: %d\r\nCSeq: %d %s\r\nMax-Forwards: 70\r\n%sContent-Length: 0\r\n\r\n",
+		method, strings.ToUpper(c.proto), c.conn.LocalAddr(), c.passes, user, c.conn.LocalAddr().String()[10:], name, user, name, user, c.passes, method, contact)
 	return err
 }
 
 // hear notes the answers until the socket closes or nothing comes for a while.
 func (c *client) hear(note func(user int, text string)) {
-	b := make([]byte, 4096)
 	for {
-		_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
-		n, err := c.conn.Read(b)
+		text, err := c.next(2 * time.Second)
 		if err != nil {
 			return
 		}
-		text := string(b[:n])
 		_, id, _ := strings.Cut(text, "Call-ID: ")
 		id, _, _ = strings.Cut(id, "\r\n")
 		if user, err := strconv.Atoi(id); err == nil && strings.HasPrefix(text, "SIP/2.0 200 ") {
@@ -121,7 +114,7 @@ func (c *client) pass(answered []atomic.Bool, contact func(user int) string, not
 		case <-heard:
 			return
 		}
-		if c.send("REGISTER", u, contact(u)) != nil {
+		if c.sendFor("REGISTER", u, contact(u)) != nil {
 			break // nobody listens any more
 		}
 	}
@@ -130,13 +123,31 @@ func (c *client) pass(answered []atomic.Bool, contact func(user int) string, not
 
 // What was acknowledged outlives kill -9.
 func TestKillInTheMiddle(t *testing.T) {
-	users := 100_000
-	if testing.Short() {
-		users = 10_000
+	for proto, users := range map[string]int{"udp": 100_000, "tcp": 50_000, "tls": 50_000} {
+		t.Run(proto, func(t *testing.T) {
+			if testing.Short() {
+				users = 10_000
+			}
+			killInTheMiddle(t, proto, users)
+		})
 	}
+}
+
+// listening are the flags for one socket of a transport.
+func listening(t *testing.T, proto, addr string) []string {
+	args := []string{"-listen", proto + ":" + addr, "-domain", "example.com"}
+	if proto == "tls" {
+		cert, key := certificate(t, t.TempDir(), "a")
+		args = append(args, "-cert", cert, "-key", key)
+	}
+	return args
+}
+
+func killInTheMiddle(t *testing.T, proto string, users int) {
 	data := t.TempDir()
-	p, addr := start(t, "-listen", "udp:127.0.0.1:0", "-domain", "example.com", "-data", data)
-	c := connect(t, addr[0], users)
+	args := append(listening(t, proto, "127.0.0.1:0"), "-data", data)
+	p, addr := start(t, args...)
+	c := connect(t, proto, addr[0], users)
 	c.registerUntil(int64(users/2), p.kill)
 	require.NotZero(t, c.count.Load())
 	<-p.done
@@ -145,8 +156,8 @@ func TestKillInTheMiddle(t *testing.T) {
 	require.GreaterOrEqual(t, acked, int64(users/2))
 	require.Less(t, acked, int64(users), "killed too late to tell anything")
 
-	_, addr = start(t, "-listen", "udp:127.0.0.1:0", "-domain", "example.com", "-data", data)
-	found := connect(t, addr[0], users).found()
+	_, addr = start(t, args...)
+	found := connect(t, proto, addr[0], users).found()
 	for u := range found {
 		require.True(t, !c.acked[u].Load() || found[u].Load(), "user %d was acknowledged and is lost", u)
 	}
@@ -174,10 +185,10 @@ func TestRedis(t *testing.T) {
 	args := []string{"-listen", "udp:127.0.0.1:0", "-domain", "example.com", "-store", "redis://127.0.0.1:" + port + "/0", "-key-file", keys}
 	_, one := start(t, args...)
 	_, two := start(t, args...)
-	c := connect(t, one[0], users)
+	c := connect(t, "udp", one[0], users)
 	c.registerUntil(users+1, nil)
 	require.EqualValues(t, users, c.count.Load())
-	found := connect(t, two[0], users).found()
+	found := connect(t, "udp", two[0], users).found()
 	for u := range found {
 		require.True(t, found[u].Load(), "user %d", u)
 	}

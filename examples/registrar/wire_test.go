@@ -139,3 +139,43 @@ func readMessage(in *bufio.Reader) (string, error) {
 	_, err := io.ReadFull(in, body)
 	return text + string(body), err
 }
+
+// requested waits for the next request, of a method.
+func (w *wire) requested(method sip.Method) *sip.Request {
+	w.Helper()
+	for {
+		raw, err := w.next(20 * time.Second)
+		require.NoError(w, err, "no %s", method)
+		if strings.HasPrefix(raw, "SIP/2.0 ") {
+			continue
+		}
+		req, err := sip.ParseRequest(raw)
+		require.NoError(w, err, raw)
+		if req.Method == method {
+			return req
+		}
+	}
+}
+
+// reply answers a request, with fields below the usual ones.
+func (w *wire) reply(req *sip.Request, code int, fields ...string) {
+	w.Helper()
+	res := sip.NewResponse(req, code, "", "callee")
+	for rr := range req.Values("Record-Route") {
+		res.Add("Record-Route", rr)
+	}
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		res.Add(name, value)
+	}
+	w.send(res.String())
+}
+
+// routes are the Record-Routes of a 2xx as Routes of the caller.
+func routes(res *sip.Response) []string {
+	var list []string
+	for rr := range res.Values("Record-Route") {
+		list = append([]string{"+Route: " + rr}, list...)
+	}
+	return list
+}
