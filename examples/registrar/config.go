@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sipkit/sipkit/sipproxy"
@@ -55,7 +58,7 @@ type config struct {
 	local sipproxy.Handler // requests in a dialog with this server itself, presence for instance; nil: 404
 }
 
-// parse reads the command line. What the flags mean is checked by validate.
+// parse reads the command line; the error names everything in it that cannot be read. What the flags mean is checked by validate.
 func parse(args []string) (config, error) {
 	c := config{}
 	var trusted string
@@ -95,15 +98,33 @@ func parse(args []string) (config, error) {
 	f.BoolVar(&c.checkOnly, "check", false, "report every mistake in flags and files, and exit")
 	f.StringVar(&c.runner, "runner", "", "for development: coroutine or goroutine")
 	f.StringVar(&c.profile, "cpuprofile", "", "for development: write a CPU profile to this `file`")
-	if err := f.Parse(args); err != nil {
-		return c, err
-	}
-	if f.NArg() > 0 {
-		return c, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	}
+	unread := parseAll(f, args)
 	var err error
 	c.trusted, err = middleware.ParsePrefixes(trusted)
-	return c, err
+	return c, errors.Join(unread, prefixed("-trusted", err))
+}
+
+// parseAll goes on behind a mistake, where FlagSet.Parse stops, and says nothing but in its error.
+func parseAll(f *flag.FlagSet, args []string) error {
+	f.SetOutput(io.Discard)
+	var errs []error
+	for len(args) > 0 {
+		err := f.Parse(args)
+		args = f.Args()
+		switch {
+		case errors.Is(err, flag.ErrHelp):
+			f.SetOutput(os.Stderr)
+			f.Usage()
+			return err
+		case err == nil && len(args) > 0:
+			err = fmt.Errorf("unexpected argument %q", args[0])
+			args = args[1:]
+		case err != nil && len(args) > 0 && !strings.HasPrefix(args[0], "-"):
+			args = args[1:] // the value of a flag that does not exist
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 var runners = map[string]sipproxy.RunnerMode{

@@ -54,6 +54,7 @@ func TestFlags(t *testing.T) {
 		{args: "-moh /nowhere/music", wrong: []string{"-moh"}},
 		{args: "-ring -1s -keepalive -1s", wrong: []string{"-ring", "-keepalive"}},
 		{args: "-check extra", wrong: []string{`"extra"`}},
+		{args: "-ring soon -nothing 7 extra -media sometimes -keepalive x -v=perhaps -trusted y", wrong: []string{"-ring", "-nothing", `"extra"`, "-media", "-keepalive", "-v", "-trusted"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			args := strings.Fields(test.args)
