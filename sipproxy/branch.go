@@ -24,11 +24,13 @@ type branch struct {
 	client  *transaction.Client
 	refused *sip.Response // stateless: why it was not sent
 
-	barred      int  // the code of Refuse
-	provisional bool // a 1xx was received
-	ended       bool // it counts as finished, whatever may still arrive
-	forked      bool // Fork was called for it
-	expired     int  // we cancelled it for lack of time: the code its 487 stands for
+	barred      int   // the code of Refuse
+	provisional bool  // a 1xx was received
+	ended       bool  // it counts as finished, whatever may still arrive
+	forked      bool  // Fork was called for it
+	shared      bool  // its part of the breadth was told
+	share       int32 // that part, 0 when nothing was said
+	expired     int   // we cancelled it for lack of time: the code its 487 stands for
 	timer       transaction.Timer
 	started     transaction.Instant
 	deadline    transaction.Instant
@@ -37,12 +39,16 @@ type branch struct {
 
 // Fork adds branches to the fork b belongs to. It is called from OnResponse, before the response counts: to follow the contacts
 // of a 3xx, or to try one more target while b rings. A 3xx that is left without Contact then no longer counts itself.
-// It does nothing once the fork is decided.
+// It does nothing once the fork is decided, nor when a Max-Breadth that came with the request is used up (RFC 5393).
 func (b *Branch) Fork(t ...Target) {
 	b.Of.onTask("Fork")
 	b.Of.mu.Lock()
 	defer b.Of.mu.Unlock()
 	for i := range t {
+		if b.fork.narrow() {
+			b.Of.srv.count.overBranches.Add(1)
+			continue
+		}
 		if b.fork.add(&t[i]) != nil {
 			b.forked = true
 		}
@@ -71,6 +77,7 @@ func (b *Branch) end() {
 		return
 	}
 	b.ended = true // base stays: the task may be at work on it
+	b.unshare()
 	b.fork.open--
 	b.Of.srv.txs.StopTimer(&b.timer)
 }
@@ -223,7 +230,7 @@ func (b *Branch) success(res *sip.Response) (wake bool) {
 		r.relaySuccess(res)
 	}
 	if r.sent == 0 {
-		r.sent, r.receipt = res.Code, res
+		r.sent, r.receipt, r.receiptAs = res.Code, res, markOf(res)
 	}
 	f.answered(res)
 	if now := r.fork; now != nil && now != f { // an earlier Forward was answered after all

@@ -128,7 +128,7 @@ func (r *Request) final(res *sip.Response) {
 		return
 	}
 	if r.sent != 0 {
-		if res != r.receipt {
+		if res != r.receipt || markOf(res) != r.receiptAs {
 			r.srv.log().Warn("handler returned another response than the one sent already", slog.String("call-id", r.CallID()), slog.Int("sent", r.sent))
 		}
 		return
@@ -140,6 +140,8 @@ func (r *Request) final(res *sip.Response) {
 	case res == nil || res.Code < 200 || res.Code > 699:
 		r.srv.count.badReturns.Add(1)
 		r.srv.log().Error("handler returned no final response", slog.String("method", string(r.Method)), slog.String("call-id", r.CallID()))
+		res = r.Reply(500)
+	case !r.owns(res):
 		res = r.Reply(500)
 	case res.Code == 408 && r.Method != sip.INVITE:
 		r.silence() // RFC 4320 §4.2
@@ -160,6 +162,16 @@ func (r *Request) final(res *sip.Response) {
 	r.report(r.tx.Respond(res))
 }
 
+// A mark tells, nearly always, whether a response was edited.
+type mark struct{ code, size int32 }
+
+func markOf(res *sip.Response) mark {
+	if res == nil {
+		return mark{}
+	}
+	return mark{int32(res.Code), int32(res.Len())}
+}
+
 func (r *Request) report(err error) {
 	if err != nil {
 		r.srv.count.unsent.Add(1)
@@ -173,10 +185,24 @@ func (r *Request) silence() {
 	r.tx.Silence()
 }
 
+// owns reports whether res answers this request; that of another transaction (of Server.Request, or kept from an earlier call) would
+// tell the caller nothing.
+func (r *Request) owns(res *sip.Response) bool {
+	if res.Branch() == r.Branch() && res.CallID() == r.CallID() {
+		return true
+	}
+	r.srv.count.badReturns.Add(1)
+	r.srv.log().Error("handler returned a response to another request", slog.String("method", string(r.Method)), slog.String("call-id", r.CallID()))
+	return false
+}
+
 // finalStateless answers from a handler in stateless mode: nothing is kept, and nothing is said to an ACK.
 func (r *Request) finalStateless(res *sip.Response) {
 	if res == nil || res == NoReply || r.Method == sip.ACK || res.Code < 200 {
 		return
+	}
+	if !r.owns(res) {
+		res = r.Reply(500)
 	}
 	r.srv.reply(r.Request, r.Flow, res)
 }

@@ -3,6 +3,7 @@ package sipproxy
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/transaction"
@@ -29,6 +30,9 @@ type fork struct {
 // cancelled it returns 487 at once. It returns nil for an ACK and in stateless mode, where only the first target counts.
 func (r *Request) Forward(ctx context.Context, targets ...Target) *sip.Response {
 	r.onTask("Forward")
+	if r.isOver() {
+		return r.tooLate()
+	}
 	if r.tx == nil {
 		return r.forwardStateless(ctx, targets)
 	}
@@ -49,6 +53,22 @@ func (r *Request) Forward(ctx context.Context, targets ...Target) *sip.Response 
 	res := f.result
 	r.mu.Unlock()
 	return res
+}
+
+// isOver reports whether the handler has returned: there is no task left to wait on.
+func (r *Request) isOver() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.returned
+}
+
+// tooLate answers a Forward that comes after the handler has returned.
+func (r *Request) tooLate() *sip.Response {
+	r.srv.log().Error("Forward after the handler has returned", slog.String("method", string(r.Method)), slog.String("call-id", r.CallID()))
+	if r.tx == nil {
+		return nil
+	}
+	return r.made(487, ErrDone)
 }
 
 // forkJob begins a fork whose branches are made: refusals, the 100.

@@ -44,13 +44,33 @@ func (r *Request) drainHooks() {
 
 // runHookSafely drops the response of a hook that panics; there is no handler left to answer for it. r.mu as in runHook.
 func (r *Request) runHookSafely() {
+	normal := false
 	defer func() {
-		if v := recover(); v != nil {
-			r.srv.panicked(r, v)
-			r.mu.Lock()
+		if normal {
+			return
 		}
+		v := recover()
+		if v == nil {
+			r.abandoned()
+			return
+		}
+		r.srv.panicked(r, v)
+		r.mu.Lock()
 	}()
 	r.runHook()
+	normal = true
+}
+
+// abandoned leaves what is queued to a fresh task, when runtime.Goexit in a hook ends the one at hand. Called without r.mu.
+func (r *Request) abandoned() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		r.draining = false
+		return
+	}
+	r.task = r.srv.newTask()
+	go r.task.start((*drainJob)(r))
 }
 
 // runHook takes the first response of the queue through the hooks and then through the engine. Called on the task with r.mu
@@ -61,6 +81,9 @@ func (r *Request) runHook() {
 	if kept := d.b.keptCopy(d.res); kept != nil { // the first one was still with the hooks when this copy came
 		r.relaySuccess(kept)
 		return
+	}
+	if !d.res.IsProvisional() {
+		d.b.unshare() // for the hooks to fork with
 	}
 	tag := d.res.ToTag()
 	hooks := r.onResponse

@@ -55,6 +55,7 @@ func (s *Server) insert(r *Request) bool {
 	s.active++
 	r.prev, r.next = s.list.prev, &s.list
 	r.prev.next, s.list.prev = r, r
+	r.Flow.Pin()
 	return true
 }
 
@@ -66,6 +67,7 @@ func (s *Server) remove(r *Request) {
 	}
 	r.prev.next, r.next.prev = r.next, r.prev
 	r.prev, r.next = nil, nil
+	r.Flow.Unpin()
 	s.active--
 	if s.active == 0 && s.idle != nil {
 		close(s.idle)

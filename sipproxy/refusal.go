@@ -32,9 +32,10 @@ func understood(scheme string) bool {
 	return strings.EqualFold(scheme, "sip") || strings.EqualFold(scheme, "sips") || strings.EqualFold(scheme, "tel")
 }
 
-// requirements refuses option tags that a proxy has to understand (§16.3 step 5); this one knows none.
+// requirements refuses option tags that a proxy has to understand (§16.3 step 5); this one knows none. In a CANCEL they say nothing
+// (§8.2.2.3).
 func (r *Request) requirements() *sip.Response {
-	if !r.Has("Proxy-Require") {
+	if r.Method == sip.CANCEL || !r.Has("Proxy-Require") {
 		return nil
 	}
 	var res *sip.Response
@@ -63,22 +64,61 @@ func (r *Request) forwards() int {
 func (r *Request) breadth() int {
 	if v := r.Get("Max-Breadth"); v != "" {
 		if n, err := strconv.Atoi(v); err == nil && n >= 0 {
-			return n
+			return min(n, defaultBreadth) // §5.3.3: what exceeds our own bound is overwritten
 		}
 	}
 	return defaultBreadth
 }
 
-// shareBreadth gives a branch its part of the breadth when a Forward opens several, or the request brought one along.
-func (r *Request) shareBreadth(c *sip.Request) {
+// shareBreadth gives a branch its part of the breadth when a Forward opens several, or the request brought one along. The parts of the
+// branches in progress never exceed what came in (RFC 5393 §5.3.3); where hooks may still fork, something is kept back for that.
+func (b *Branch) shareBreadth() {
+	r, f := b.Of, b.fork
 	r.mu.Lock()
 	n := 1
-	if r.fork != nil {
-		n = max(1, r.fork.open)
+	if f != nil {
+		n = 0
+		for _, o := range f.branches {
+			if !o.ended && !o.shared {
+				n++
+			}
+		}
+		n = max(1, n)
 	}
-	r.mu.Unlock()
-	if n == 1 && !r.Has("Max-Breadth") {
+	explicit := r.Has("Max-Breadth")
+	if n == 1 && !explicit && r.spread == 0 {
+		b.shared = true
+		r.mu.Unlock()
 		return
 	}
-	c.Set("Max-Breadth", strconv.Itoa(max(1, r.breadth()/n)))
+	left := r.breadth() - int(r.spread)
+	if len(r.onResponse) > 0 && left > n {
+		n++
+	}
+	share := max(1, left/n)
+	b.shared, b.share = true, int32(share)
+	r.spread += b.share
+	r.mu.Unlock()
+	b.Request.Set("Max-Breadth", strconv.Itoa(share))
+}
+
+// unshare gives back the breadth of a branch that has its final response. Called with r.mu held.
+func (b *Branch) unshare() {
+	b.Of.spread -= b.share
+	b.share = 0
+}
+
+// narrow reports whether the request brought a Max-Breadth along that leaves none for a further branch. Called with its mu held.
+func (f *fork) narrow() bool {
+	r := f.r
+	if !r.Has("Max-Breadth") {
+		return false
+	}
+	used := int(r.spread)
+	for _, b := range f.branches {
+		if !b.ended && !b.shared {
+			used++
+		}
+	}
+	return used >= r.breadth()
 }

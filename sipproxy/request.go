@@ -53,10 +53,12 @@ type exchange struct {
 	trying    bool // a 1xx has gone upstream
 	sent      int  // final code that has gone upstream
 	receipt   *sip.Response
+	receiptAs mark          // how it went upstream
 	returns   *sip.Response // what the handler returned, on its way to finish
 	fork      *fork         // the Forward in progress
 	tries     int           // branch parameters made so far
 	branches  int           // branch ids given so far
+	spread    int32         // Max-Breadth given to branches in progress
 	queue     []delivery
 	challenge []string // challenges seen: name, value, name, value ...
 	late      transaction.Timer

@@ -2,7 +2,14 @@ package sipproxy_test
 
 import (
 	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,4 +64,264 @@ func TestResponseWithForeignSentBy(t *testing.T) {
 		call.Ack()
 		call.Bye()
 	})
+}
+
+// §8.2.2.3: a Proxy-Require in a CANCEL says nothing; without state it would keep the CANCEL from its INVITE.
+func TestProxyRequireOfCancel(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		stateless(t, k, forks(k, "192.0.2.20"))
+		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
+		bob.Raw()
+		invite := raw(k, "INVITE", "sip:b@example.com")
+		alice.Send(invite)
+		bob.Receive()
+		cancel := strings.ReplaceAll(invite, "INVITE", "CANCEL")
+		alice.Send(strings.Replace(cancel, "Contact:", "Proxy-Require: foo\r\nContact:", 1))
+		require.Equal(t, sip.CANCEL, request(t, bob.Receive()).Method)
+	})
+}
+
+// RFC 5393 §4.2: a request that comes back with another password, or scheme, has not looped.
+func TestSpiralByPassword(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			target := at(k, r, "192.0.2.20")
+			if r.URI.Password == "" {
+				target = at(k, r, "192.0.2.101")
+				target.URI.Password = "again"
+			}
+			return r.Forward(ctx, target)
+		})
+		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
+		alice.Request(t, sip.OPTIONS, addressOf(k, "192.0.2.101")).Expect(200)
+		require.Equal(t, "again", bob.Received(t, sip.OPTIONS).URI.Password)
+	})
+}
+
+// A hook that ends its goroutine (a failed assertion does) keeps no later response from its own way.
+func TestGoexitInLateHook(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		n := 0
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			r.OnResponse(func(*sipproxy.Branch, *sip.Response) {
+				if n++; n == 2 {
+					runtime.Goexit()
+				}
+			})
+			return r.Forward(ctx, ats(k, r, "192.0.2.20")...)
+		})
+		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
+		bob.Silent()
+		call := alice.Invite(t, "sip:bob@example.com")
+		b := bob.Incoming(t)
+		b.Answer()
+		call.Expect(200)
+		call.Ack()
+		for _, tag := range []string{"lost", "kept"} { // two callees behind a fork further on
+			res := sip.NewResponse(b.Invitation(), 200, "", tag)
+			res.Add("Contact", "<sip:bob@192.0.2.20>")
+			bob.Send(res.String())
+		}
+		call.Fork()
+	})
+}
+
+// Whoever still has to be answered keeps his connection, however long nothing is said on it.
+func TestConnectionOfPendingRequestStaysOpen(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		if k.Proto != transport.TCP {
+			t.Skip("connections")
+		}
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			var res *sip.Response
+			for _, target := range ats(k, r, "192.0.2.20", "192.0.2.30", "192.0.2.40") {
+				res = r.Forward(ctx, target)
+			}
+			return res
+		})
+		for _, ip := range []string{"192.0.2.20", "192.0.2.30"} {
+			k.Phone("p"+ip, ip).OnCall(func(c *siptest.Call) { c.Trying() }) // 181 s each, and nothing for the caller
+		}
+		k.Phone("last", "192.0.2.40").Refuse(486)
+		conn, err := k.Network.Host("192.0.2.10").Dial(t.Context(), "tcp", "", "192.0.2.101:5060")
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		_, err = conn.Write([]byte(raw(k, "INVITE", "sip:bob@example.com")))
+		require.NoError(t, err)
+		start := time.Now()
+		var got strings.Builder
+		buf := make([]byte, 4096)
+		for !strings.Contains(got.String(), "SIP/2.0 486 ") {
+			n, err := conn.Read(buf)
+			require.NoError(t, err, "%v %s", since(start), got.String())
+			got.Write(buf[:n])
+		}
+		require.Greater(t, since(start), 6*time.Minute)
+		// Answered and then silent, it goes as others do.
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Hour)))
+		for err == nil {
+			_, err = conn.Read(buf)
+		}
+		require.False(t, errors.Is(err, os.ErrDeadlineExceeded), err)
+		var ne net.Error
+		require.True(t, errors.Is(err, io.EOF) || !errors.As(err, &ne) || !ne.Timeout(), err)
+	})
+}
+
+// RFC 5393 §5.3.3: with a Max-Breadth that came along, branches made by Fork have to fit what is left of it.
+func TestMaxBreadthOfFork(t *testing.T) {
+	for breadth, want := range map[string]struct{ first, second string }{"4": {"2", "1"}, "1": {"1", ""}, "100": {"30", "15"}} {
+		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+			s := serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				r.OnResponse(func(b *sipproxy.Branch, res *sip.Response) {
+					if res.Code == 180 && b.ID == 0 {
+						b.Fork(at(k, r, "192.0.2.30"))
+					}
+				})
+				return r.Forward(ctx, at(k, r, "192.0.2.20"))
+			})
+			alice, bob, carol := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20"), k.Phone("carol", "192.0.2.30")
+			bob.Ring()
+			carol.Ring()
+			call := alice.Invite(t, "sip:bob@example.com", func(r *sip.Request) { r.Set("Max-Breadth", breadth) })
+			call.Expect(180)
+			require.Equal(t, want.first, bob.Incoming(t).Invitation().Get("Max-Breadth"))
+			if want.second != "" {
+				require.Equal(t, want.second, carol.Incoming(t).Invitation().Get("Max-Breadth"))
+			} else {
+				carol.NoCall(t, time.Second)
+				require.EqualValues(t, 1, s.Stats().OverBranches)
+			}
+			call.Cancel()
+			require.Equal(t, 487, call.Final().Code)
+		})
+	}
+}
+
+// A 3xx gives back what its branch had, before the hooks fork.
+func TestMaxBreadthOfRecursion(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			r.OnResponse(func(b *sipproxy.Branch, res *sip.Response) {
+				if res.Code == 302 {
+					b.Fork(at(k, r, "192.0.2.30"))
+				}
+			})
+			return r.Forward(ctx, at(k, r, "192.0.2.20"))
+		})
+		alice, bob, carol := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20"), k.Phone("carol", "192.0.2.30")
+		bob.Redirect(302, "sip:carol@192.0.2.30")
+		call := alice.Call(t, "sip:bob@example.com", func(r *sip.Request) { r.Set("Max-Breadth", "1") })
+		require.Equal(t, "1", carol.Incoming(t).Invitation().Get("Max-Breadth"))
+		call.Bye()
+	})
+}
+
+// Contract 1: a receipt that the handler edits is logged; what went upstream went.
+func TestEditedReceiptIsLogged(t *testing.T) {
+	for _, edited := range []bool{false, true} {
+		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+			var log lockedLog
+			k.Server(t, &sipproxy.Server{
+				Logger: slog.New(slog.NewTextHandler(&log, nil)),
+				Handler: sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+					res := r.Forward(ctx, at(k, r, "192.0.2.20"))
+					if edited && r.Method == sip.INVITE {
+						res.Set("Subject", "too late")
+					}
+					return res
+				}),
+			})
+			alice := k.Phone("alice", "192.0.2.10")
+			k.Phone("bob", "192.0.2.20")
+			call := alice.Invite(t, "sip:bob@example.com")
+			require.False(t, call.Final().Has("Subject"))
+			call.Ack()
+			time.Sleep(time.Second)
+			require.Equal(t, edited, strings.Contains(log.text(), "handler returned another response"), log.text())
+			call.Bye()
+		})
+	}
+}
+
+// A response to something else would tell the caller nothing: it is a fault of the handler.
+func TestResponseOfAnotherTransaction(t *testing.T) {
+	for _, mode := range []sipproxy.Mode{sipproxy.Stateful, sipproxy.Stateless} {
+		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+			var kept *sip.Response
+			s := k.Server(t, &sipproxy.Server{
+				Accept: func(*sipproxy.Request) sipproxy.Mode { return mode },
+				Handler: sipproxy.HandlerFunc(func(_ context.Context, r *sipproxy.Request) *sip.Response {
+					if kept == nil {
+						kept = r.Reply(404)
+					}
+					return kept
+				}),
+			})
+			alice := k.Phone("alice", "192.0.2.10")
+			alice.Request(t, sip.OPTIONS, "sip:a@example.com").Expect(404)
+			alice.Request(t, sip.OPTIONS, "sip:b@example.com").Expect(500)
+			require.EqualValues(t, 1, s.Stats().BadReturns)
+		})
+	}
+}
+
+// A Forward after the handler has returned has no task to wait on: it says so and does nothing.
+func TestForwardAfterReturn(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		var old *sipproxy.Request
+		var code int
+		h := func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			old = r
+			return r.Reply(404)
+		}
+		// siptest would name the wrong goroutine, which is the same mistake; the engine alone has to bear it too.
+		s := &sipproxy.Server{Handler: sipproxy.HandlerFunc(h), Net: plainNet{k.Network.Host("192.0.2.101")}, Runner: k.Runner,
+			Listen: []string{k.Proto.String() + ":192.0.2.101:5060"}}
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(context.Background()) }()
+		<-s.Ready()
+		k.Phone("alice", "192.0.2.10").Request(t, sip.OPTIONS, addressOf(k, "192.0.2.101")).Expect(404)
+		time.Sleep(time.Second)
+		code = old.Forward(context.Background(), at(k, old, "192.0.2.20")).Code
+		require.Equal(t, 487, code)
+		require.NoError(t, s.Shutdown(context.Background()))
+		require.NoError(t, <-ended)
+	})
+}
+
+// plainNet hides what siptest's network can do beyond a Net.
+type plainNet struct{ transport.Net }
+
+// Before Ready there are no keys: nothing is signed, and nothing believed.
+func TestKeysBeforeReady(t *testing.T) {
+	s := &sipproxy.Server{}
+	require.Empty(t, s.Sign("test", "x"))
+	require.False(t, s.Verify("", "test", "x"))
+	current, previous := s.Key()
+	require.Nil(t, current)
+	require.Nil(t, previous)
+}
+
+// A lockedLog takes the lines of a logger.
+type lockedLog struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// addressOf is the URI of bob at a host, over the transport of the run.
+func addressOf(k *siptest.Kit, host string) string {
+	return at(k, &sipproxy.Request{URI: sip.URI{Scheme: "sip", User: "bob"}}, host).URI.String()
 }

@@ -141,7 +141,7 @@ func (b *Branch) copy() {
 		b.Request.Prepend("Route", "<"+b.Target.Path[i].String()+">")
 	}
 	b.Request.SetMaxForwards(r.forwards())
-	r.shareBreadth(b.Request)
+	b.shareBreadth()
 }
 
 // requestURI takes from a contact what a Request-URI may not hold (§19.1.1).

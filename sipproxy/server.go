@@ -146,8 +146,11 @@ func (s *Server) FlowTo(local, remote transport.Addr) (transport.Flow, bool) {
 	return s.trs.FindFlow(local, remote)
 }
 
-// Key returns the current secret, and the previous one or nil.
+// Key returns the current secret, and the previous one or nil; none before Ready.
 func (s *Server) Key() (current, previous []byte) {
+	if len(s.keys) == 0 {
+		return nil, nil
+	}
 	if len(s.keys) > 1 {
 		return s.keys[0], s.keys[1]
 	}

@@ -8,8 +8,11 @@ import (
 )
 
 // Sign returns a signature over parts, eleven characters of the URL-safe base64 alphabet, with the current key of Keys. purpose keeps the signatures of different
-// uses apart. It is made of the first 64 bits of SHA-256 over key and length-prefixed parts: what is cut off rules out extension.
+// uses apart. Before Ready it is empty. It is made of the first 64 bits of SHA-256 over key and length-prefixed parts: what is cut off rules out extension.
 func (s *Server) Sign(purpose string, parts ...string) string {
+	if len(s.keys) == 0 {
+		return ""
+	}
 	return sign(s.keys[0], purpose, parts)
 }
 

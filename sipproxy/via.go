@@ -86,6 +86,9 @@ func (r *Request) loopHash() uint64 {
 	}
 	var h maphash.Hash
 	h.SetSeed(r.srv.seed)
+	h.WriteString(r.Request.URI.Scheme)
+	h.WriteString(r.Request.URI.Password)
+	h.WriteByte(':')
 	h.WriteString(r.Request.URI.Host)
 	h.WriteByte(byte(r.Request.URI.Port))
 	h.WriteByte(byte(r.Request.URI.Port >> 8))

@@ -38,6 +38,7 @@ type conn struct {
 	inbound bool
 	next    *conn        // in conns, same key
 	used    atomic.Int64 // last traffic, since Layer.base
+	pins    atomic.Int32 // see Flow.Pin
 
 	// The reader's, owned by its turn.
 	nc      net.Conn // after the handshake
@@ -65,6 +66,7 @@ func (c *conn) listening() *listener { return c.ln }
 func (c *conn) touch()               { c.used.Store(int64(time.Since(c.l.base))) }
 func (c *conn) idle() time.Duration  { return time.Since(c.l.base) - time.Duration(c.used.Load()) }
 func (c *conn) flow() Flow           { return Flow{link: c} }
+func (c *conn) pin(n int32)          { c.pins.Add(n) }
 
 func (c *conn) alive() bool {
 	c.mu.Lock()

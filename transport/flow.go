@@ -26,6 +26,7 @@ type link interface {
 	// send sends m, or raw when m is nil.
 	send(f Flow, m sip.Message, raw []byte, sink Sink) error
 	forget(Sink)
+	pin(n int32)
 	close() error
 }
 
@@ -106,6 +107,21 @@ func (f Flow) SendRaw(b []byte, sink Sink) error {
 func (f Flow) Forget(sink Sink) {
 	if f.link != nil && sink != nil {
 		f.link.forget(sink)
+	}
+}
+
+// Pin keeps a connection from being closed for idleness until Unpin has been called as often: somebody still has to answer on it. It
+// does nothing for UDP.
+func (f Flow) Pin() {
+	if f.link != nil {
+		f.link.pin(1)
+	}
+}
+
+// Unpin ends what Pin began.
+func (f Flow) Unpin() {
+	if f.link != nil {
+		f.link.pin(-1)
 	}
 }
 

@@ -166,6 +166,9 @@ func (c *conn) expired(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
+	if c.pins.Load() > 0 {
+		return c.extend(c.l.cfg.Idle)
+	}
 	return c.extend(c.l.cfg.Idle - c.idle())
 }
 

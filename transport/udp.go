@@ -299,4 +299,5 @@ func (k *udpSock) remoteAddr(f Flow) Addr { return Addr{Proto: UDP, AddrPort: f.
 func (k *udpSock) listening() *listener   { return k.ln }
 func (k *udpSock) alive() bool            { return !k.l.isClosed() }
 func (k *udpSock) forget(Sink)            {}
+func (k *udpSock) pin(int32)              {}
 func (k *udpSock) close() error           { return nil }
