@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +14,7 @@ import (
 type Durability uint8
 
 const (
-	// Write: the record has been handed to the kernel by write(2): survives kill -9, not the loss of power.
+	// Write: the record has been handed to the kernel, which keeps it in the pages of the file: survives kill -9, not the loss of power.
 	Write Durability = iota
 	// Async: the record is written within JournalConfig.Delay.
 	Async
@@ -41,7 +42,8 @@ type JournalConfig struct {
 	// when everything is on the disk again. Calls come one at a time, from a goroutine of the Journal.
 	Alarm func(error)
 
-	create func(path string) (file, error) // nil: the real one
+	create   func(path string) (file, error)      // nil: the real one
+	allocate func(f *os.File, off, n int64) error // nil: the real one
 }
 
 const (
@@ -65,6 +67,9 @@ func (c JournalConfig) withDefaults() JournalConfig {
 	}
 	if c.create == nil {
 		c.create = createFile
+	}
+	if c.allocate == nil {
+		c.allocate = allocate
 	}
 	return c
 }
@@ -107,7 +112,7 @@ type JournalStats struct {
 	Degraded    bool     // the disk fails: bindings are in memory only
 	Lost        uint64   // changes that were acknowledged and not written because of that
 	Written     uint64   // changes written
-	Writes      uint64   // calls of write(2) for them
+	Writes      uint64   // times the file was written to for them
 	Compactions uint64   // snapshots made
 	Failures    uint64   // failed writes, snapshots and attempts to return
 	Size        int64    // bytes in the present file of changes

@@ -18,7 +18,7 @@ type file interface {
 }
 
 func createFile(path string) (file, error) {
-	return os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	return os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600) // no shared mapping without reading
 }
 
 const (
@@ -28,7 +28,7 @@ const (
 	keepBytes = 1 << 20
 )
 
-// An appender writes records to the present file, those of all Updates that wait in one write(2).
+// An appender writes records to the present file, those of all Updates that wait at once.
 //
 // A record gets a mark, one more than the last, when its shard is still locked. Whoever needs it written takes the turn and writes
 // everything there is; others find theirs done when they get the turn.
@@ -221,7 +221,10 @@ func (a *appender) close() error {
 	}
 	a.flush()
 	a.closed = true
-	err := a.file.Sync()
+	err := a.file.Truncate(a.size.Load()) // what was made ready and not used need not reach the disk
+	if e := a.file.Sync(); err == nil {
+		err = e
+	}
 	if e := a.file.Close(); err == nil {
 		err = e
 	}

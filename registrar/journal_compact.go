@@ -141,11 +141,20 @@ func (j *Journal) rotate() error {
 		return errors.Join(err, f.Close(), os.Remove(path))
 	}
 	j.generation++
-	if old := j.log.turnTo(f, int64(len(header))); old != nil {
+	if old := j.log.turnTo(j.mapped(f, int64(len(header))), int64(len(header))); old != nil {
 		_ = old.Sync() // for what Write and Async wrote; the snapshot that follows holds it all
 		_ = old.Close()
 	}
 	return nil
+}
+
+// mapped makes f, size octets long, a file to append changes to without a system call for each, where the system can. Sync calls the disk anyway.
+func (j *Journal) mapped(f file, size int64) file {
+	real, ok := f.(*os.File)
+	if !ok || j.cfg.Mode == Sync {
+		return f
+	}
+	return mapFile(real, size, j.cfg.allocate)
 }
 
 // snapshot writes the whole state beside the journal of the present generation. Updates go on meanwhile: what they

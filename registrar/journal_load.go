@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -95,14 +96,14 @@ func (j *Journal) begin(first, last uint64, parts int, l loader) error {
 	j.removeBefore(first)
 	j.generation = last
 	if l.appendTo != "" {
-		f, err := os.OpenFile(l.appendTo, os.O_WRONLY, 0)
+		f, err := os.OpenFile(l.appendTo, os.O_RDWR, 0)
 		if err == nil {
 			err = reopen(f, l.end)
 		}
 		if err != nil {
 			return err
 		}
-		j.log.file = f
+		j.log.file = j.mapped(f, l.end)
 		j.log.size.Store(l.end)
 	} else if err := j.rotate(); err != nil {
 		return err
@@ -223,6 +224,7 @@ type scanner struct {
 	apply  func(payload []byte) bool
 	offset int64 // of the next octet of r
 	end    int64 // behind the last good record
+	solid  int64 // behind the last octet that is not zero and in no record
 	headed bool
 	damage []Damage
 }
@@ -267,10 +269,25 @@ func (s *scanner) records(salt uint32) error {
 			s.tear()
 			return nil
 		default:
-			s.skip(1)
+			s.skipBad()
 		}
 	}
 }
+
+// skipBad goes on to where the next record may begin.
+func (s *scanner) skipBad() {
+	b, _ := s.r.Peek(max(1, s.r.Buffered()))
+	zeros := len(b) - len(bytes.TrimLeft(b, "\x00"))
+	if zeros == 0 {
+		s.skip(1)
+		s.solid = s.offset
+		return
+	}
+	s.skip(max(1, zeros-lengthZeros))
+}
+
+// lengthZeros is how many zeros a record may begin with, those of its length.
+const lengthZeros = 3
 
 // next returns the payload of the record at the present offset, nil when there is none; io.EOF: at the end.
 func (s *scanner) next(salt uint32) (payload []byte, err error) {
@@ -310,9 +327,9 @@ func (s *scanner) bad(at int64) {
 	}
 }
 
-// tear notes what was left over at the end.
+// tear notes what was left over at the end. Zeros alone are room made ready for more.
 func (s *scanner) tear() {
-	if s.offset > s.end {
-		s.damage = append(s.damage, Damage{File: s.name, Offset: s.end, Length: s.offset - s.end, Torn: true})
+	if s.solid > s.end {
+		s.damage = append(s.damage, Damage{File: s.name, Offset: s.end, Length: s.solid - s.end, Torn: true})
 	}
 }
