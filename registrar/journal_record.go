@@ -16,7 +16,7 @@ import (
 // Generations are 16 hexadecimal digits. The state is that of the last snapshot with the journals of its and all later
 // generations applied in order; what is older is removed. Both kinds of file are the same inside:
 //
-//	file    = header header *record
+//	file    = header header *record *%x00            ; the zeros are room made ready for more records
 //	header  = "sipkitj1" salt32 crc32     ; twice, so that one may be damaged
 //	record  = length32 crc32 payload      ; length of the payload
 //	payload = uvarint(length of aor) aor state
