@@ -91,12 +91,23 @@ func (e *Embedded) Answer(_ context.Context, p Params) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	for i := range d.Media {
-		if s := e.find(p.key(), p.FromTag, i+1); s != nil && d.Media[i].Port == 0 {
-			e.remove(s) // the stream was refused or switched off
+	e.prune(&p, d)
+	return p.result(d, streams), nil
+}
+
+// prune ends streams that were refused or switched off, and those of an offer that was refused as a whole: the answer that stands has no m= line for them (RFC 3264
+// section 8 lets none disappear).
+func (e *Embedded) prune(p *Params, d *Description) {
+	c := e.calls[p.key()]
+	if c == nil {
+		return
+	}
+	for i := len(c.sessions) - 1; i >= 0; i-- {
+		s := c.sessions[i]
+		if (p.FromTag == "" || s.fromTag == p.FromTag) && (s.media > len(d.Media) && !s.ready() || s.media <= len(d.Media) && d.Media[s.media-1].Port == 0) {
+			e.remove(s)
 		}
 	}
-	return p.result(d, streams), nil
 }
 
 // streams applies the description stream by stream.

@@ -32,6 +32,17 @@ type party struct {
 	deaf   bool // does not want to receive
 }
 
+// sameAs: the description names the same addresses, so that what was learned holds.
+func (p *party) sameAs(o *party) bool {
+	return p.signal == o.signal && p.sdp == o.sdp && p.rtcp == o.rtcp && p.asym == o.asym
+}
+
+// formerParty is what held before the last change of address.
+type formerParty struct {
+	party     party
+	rtp, rtcp latch
+}
+
 func (p *party) rtcpSignal() netip.AddrPort {
 	if p.rtcp.IsValid() {
 		return p.rtcp
@@ -159,8 +170,15 @@ func (s *relaySide) signal(p party) {
 		return
 	}
 	s.party, s.known = p, true
-	if known && p.signal == old.signal && p.sdp == old.sdp && p.rtcp == old.rtcp && p.asym == old.asym {
+	if known && p.sameAs(&old) {
 		return
+	}
+	if f := s.former; f != nil && p.sameAs(&f.party) { // an offer that was refused is taken back: what was learned holds again
+		s.rtpLatch, s.rtcpLatch, s.former = f.rtp, f.rtcp, nil
+		return
+	}
+	if known {
+		s.former = &formerParty{old, s.rtpLatch, s.rtcpLatch}
 	}
 	learned := s.rtpLatch.peer
 	s.rtpLatch.reopen()

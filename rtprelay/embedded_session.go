@@ -56,8 +56,9 @@ type relaySide struct {
 	party                party
 	known                bool // party was signalled
 	rtpLatch, rtcpLatch  latch
-	mux                  bool // takes RTCP on the RTP port
-	separate             bool // takes RTCP on its own port, by the description
+	former               *formerParty // nil: never changed
+	mux                  bool         // takes RTCP on the RTP port
+	separate             bool         // takes RTCP on its own port, by the description
 	recv                 rtpStats
 	clocks               []rtpClock
 	packets, bytes, sent uint64

@@ -12,7 +12,7 @@ import (
 
 // A Relay is a link of the handler chain that sends the media of calls through an Engine: it finds the offers and answers (RFC 3264) in INVITE, its
 // responses, ACK, PRACK and UPDATE, in either direction, rewrites them, and deletes the session when the call has failed or is over. Each branch of a fork
-// has a session of its own. Place it before recordroute, so that it sees requests in dialogs too.
+// has a session of its own. An offer within a call that is refused is taken back at the engine, by what was agreed on before. Place it before recordroute, so that it sees requests in dialogs too.
 //
 // The zero value relays all calls with an Embedded of its own. Fields must not change once it is in use; methods are safe for concurrent use.
 type Relay struct {

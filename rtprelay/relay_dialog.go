@@ -48,6 +48,7 @@ func (rl *Relay) within(ctx context.Context, r *sipproxy.Request, next sipproxy.
 	res := q.verdict(next.ServeSIP(ctx, r))
 	if !res.IsSuccess() && r.Method != sip.PRACK {
 		q.settle(q.leg, nobody, "") // an offer that was refused waits for nothing (RFC 3264 §4)
+		q.rollBack()
 	}
 	return res
 }
@@ -126,9 +127,10 @@ func (q *relayRequest) answering() bool {
 
 func (q *relayRequest) answerInRequest(b *sipproxy.Branch) {
 	x := q.step(b, q.leg, q.by, q.r.Source, true)
-	out, err := q.rl.rewrite(q.ctx, context.Background(), &b.Request.Header, x)
+	out, err := q.rl.rewrite(q.ctx, context.Background(), &b.Request.Header, &x)
 	if q.taken(x.ref, out, err) {
 		q.rl.count.answers.Add(1)
+		q.rl.note(q.leg, &x)
 		q.settle(q.leg, nobody, "")
 	}
 }

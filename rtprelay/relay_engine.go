@@ -17,6 +17,7 @@ type exchangeStep struct {
 	ref    Ref
 	source netip.Addr
 	opts   Options
+	sdp    string // as the party wrote it; filled in by rewrite
 }
 
 // errNoSDP: the message carries no description.
@@ -32,26 +33,18 @@ func describes(h *sip.Header) bool {
 }
 
 // rewrite takes the description in h through the engine. On an error h is as it was. It waits, without holding up a reader. The end of until ends the wait.
-func (rl *Relay) rewrite(ctx, until context.Context, h *sip.Header, x exchangeStep) (Result, error) {
+func (rl *Relay) rewrite(ctx, until context.Context, h *sip.Header, x *exchangeStep) (Result, error) {
 	before, sdp, after, ok := SplitBody(h.ContentType(), h.Body())
 	if !ok || h.Has("Content-Encoding") {
 		return Result{}, errNoSDP
 	}
-	offerer := x.by
-	if x.answer {
-		offerer = x.by.other()
-	}
-	p := Params{Ref: x.ref, Swap: offerer == callee, SDP: sdp, Source: x.source, Options: x.opts}
+	x.sdp = sdp
 	var res Result
 	var err error
 	sipproxy.Block(ctx, func() {
 		c, cancel := rl.budget(until)
 		defer cancel()
-		if x.answer {
-			res, err = rl.engine.Answer(c, p)
-		} else {
-			res, err = rl.engine.Offer(c, p)
-		}
+		res, err = rl.take(c, x)
 	})
 	if err != nil {
 		return Result{}, err
@@ -64,6 +57,19 @@ func (rl *Relay) rewrite(ctx, until context.Context, h *sip.Header, x exchangeSt
 	}
 	h.SetBody(h.ContentType(), before+res.SDP+after)
 	return res, nil
+}
+
+// take asks the engine.
+func (rl *Relay) take(ctx context.Context, x *exchangeStep) (Result, error) {
+	offerer := x.by
+	if x.answer {
+		offerer = x.by.other()
+	}
+	p := Params{Ref: x.ref, Swap: offerer == callee, SDP: x.sdp, Source: x.source, Options: x.opts}
+	if x.answer {
+		return rl.engine.Answer(ctx, p)
+	}
+	return rl.engine.Offer(ctx, p)
 }
 
 // plausible looks at what an engine wrote before anybody gets it.

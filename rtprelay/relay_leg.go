@@ -17,6 +17,8 @@ type relayLeg struct {
 	confirmed        bool     // by a 2xx
 	gone             bool     // not in the table any more
 	holding          [2]bool
+	agreed           [2]*position // of the caller, of the callee
+	offered          *position    // not answered yet
 	used             time.Time
 
 	next         *relayLeg // same Call-ID

@@ -2,8 +2,10 @@ package rtprelay_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +65,99 @@ func TestRelayRealMedia(t *testing.T) {
 			realCall(t, mode)
 		})
 	}
+}
+
+// TestRelayRefusedOfferMedia: after an offer with another address was refused, the old addresses hear what they heard before, through each engine.
+func TestRelayRefusedOfferMedia(t *testing.T) {
+	t.Run("embedded", func(t *testing.T) {
+		e := &rtprelay.Embedded{Interfaces: lo}
+		defer func() { require.NoError(t, e.Close()) }()
+		refusedOffers(t, e)
+		require.Zero(t, e.Counters().Sessions, "of the second stream neither")
+	})
+	t.Run("rtpproxy", func(t *testing.T) {
+		e := &rtprelay.Embedded{Interfaces: lo}
+		c := &rtprelay.Control{Engine: e, Listen: []string{"udp:127.0.0.1:0"}}
+		require.NoError(t, c.Start())
+		client := &rtprelay.RTPProxy{Address: "udp:" + c.Addrs()[0].String()}
+		defer func() { require.NoError(t, errors.Join(client.Close(), c.Close(), e.Close())) }()
+		refusedOffers(t, client)
+	})
+	t.Run("rtpengine", func(t *testing.T) {
+		e := &rtprelay.NG{Address: "udp:" + startRTPEngine(t).ng}
+		defer func() { require.NoError(t, e.Close()) }()
+		refusedOffers(t, e)
+	})
+}
+
+func refusedOffers(t *testing.T, engine rtprelay.Engine) {
+	relay := &rtprelay.Relay{Engine: engine}
+	alice := &siptest.Phone{T: t, Net: transport.SystemNet{}, Name: "alice", Listen: "127.0.0.1:0", Wait: 20 * time.Second}
+	bob := &siptest.Phone{T: t, Net: transport.SystemNet{}, Name: "bob", Listen: "127.0.0.1:0", Wait: 20 * time.Second}
+	alice.Start()
+	bob.Start()
+	s := &sipproxy.Server{
+		Listen: []string{"udp:127.0.0.1:0"}, Drain: -1,
+		Handler: sipproxy.Chain{relay.Middleware, recordroute.Router{Params: relay.Params}.Middleware}.ThenFunc(
+			func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				return r.Forward(ctx, sipproxy.Target{URI: r.URI.WithHostPort(bob.Addr().String())})
+			}),
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	<-s.Ready()
+	alice.Proxy = s.Addrs()[0].AddrPort.String()
+
+	mouth, ear, elsewhere := newEarpiece(t), newEarpiece(t), newEarpiece(t)
+	alice.SDP, bob.SDP = mouth.sdp(), ear.sdp()
+	call := alice.Invite(t, "sip:bob@example.com")
+	call.Expect(180)
+	answer := call.Expect(200).Body()
+	call.Ack()
+	in := bob.Incoming(t)
+	in.ExpectAck()
+	offer := in.Invitation().Body()
+	both := func() {
+		t.Helper()
+		ear.say(offer, "hi") // who speaks first would be learned from his packets, were his address not known any more
+		mouth.hears("hi")
+		mouth.say(answer, "hello")
+		ear.hears("hello")
+	}
+	both()
+	refuse := func(_ *siptest.Call, r *sip.Request) *sip.Response {
+		if r.Method == sip.INVITE {
+			return sip.NewResponse(r, 488, "", "")
+		}
+		return nil
+	}
+	alice.Serve, bob.Serve = refuse, refuse
+	body := func(sdp string) func(*sip.Request) {
+		return func(r *sip.Request) { r.SetBody("application/sdp", sdp) }
+	}
+	for i := range 3 {
+		c, other := call, in
+		if i == 1 {
+			c, other = in, call
+		}
+		c.Start(sip.INVITE, body(elsewhere.sdp()+"m=video 4000 RTP/AVP 99\r\n")).Expect(488)
+		turnedDown(other, sip.INVITE)
+		both()
+		mouth.say(answer, "and again") // mouth has not moved, whatever ear's refused offer said
+		ear.hears("and again")
+		c.Start(sip.INVITE, body(strings.Replace(elsewhere.sdp(), "c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0", 1))).Expect(488)
+		turnedDown(other, sip.INVITE)
+		both()
+	}
+	call.Bye()
+	in.ExpectBye()
+	alice.Close()
+	bob.Close()
+	cancel()
+	require.NoError(t, <-done)
+	require.Zero(t, relay.Stats().Legs)
+	require.EqualValues(t, 6, relay.Stats().Rolled)
 }
 
 func realCall(t *testing.T, mode sipproxy.RunnerMode) {

@@ -19,6 +19,7 @@ type relayRequest struct {
 	adopt    bool      // leg is from a Route parameter, and not yet in the table
 	by       callSide  // who sent the request
 	refused  bool      // a branch was, for lack of an engine
+	halfway  bool      // the engine may have done a part of what it failed at
 	branches []relayBranch
 }
 
@@ -90,7 +91,9 @@ func (q *relayRequest) first(b *sipproxy.Branch) {
 
 // offer takes the offer in the request through the engine, and does what the policy says when that fails.
 func (q *relayRequest) offer(b *sipproxy.Branch, l *relayLeg) (Result, error) {
-	res, err := q.rl.rewrite(q.ctx, q.ctx, &b.Request.Header, q.step(b, l, q.by, q.r.Source, false))
+	x := q.step(b, l, q.by, q.r.Source, false)
+	res, err := q.rl.rewrite(q.ctx, q.ctx, &b.Request.Header, &x)
+	q.halfway = err != nil && (q.ctx.Err() != nil || !noAnswer(err))
 	switch {
 	case err != nil && q.ctx.Err() != nil: // cancelled meanwhile: no fault of the engine, and the branch will not be sent
 	case err != nil:
@@ -101,6 +104,7 @@ func (q *relayRequest) offer(b *sipproxy.Branch, l *relayLeg) (Result, error) {
 		q.rl.count.nothing.Add(1)
 	default:
 		q.rl.count.offers.Add(1)
+		q.rl.note(l, &x)
 	}
 	return res, err
 }
@@ -228,11 +232,12 @@ func (q *relayRequest) meet(l *relayLeg, tag string, confirms bool) bool {
 // answer takes the answer in a response through the engine.
 func (q *relayRequest) answer(b *sipproxy.Branch, l *relayLeg, res *sip.Response) bool {
 	x := q.step(b, l, q.by.other(), b.Remote, true)
-	out, err := q.rl.rewrite(q.ctx, context.Background(), &res.Header, x)
+	out, err := q.rl.rewrite(q.ctx, context.Background(), &res.Header, &x)
 	if !q.taken(x.ref, out, err) {
 		return false
 	}
 	q.rl.count.answers.Add(1)
+	q.rl.note(l, &x)
 	if res.IsSuccess() || reliable(res) {
 		q.settle(l, nobody, "")
 	}
@@ -242,11 +247,12 @@ func (q *relayRequest) answer(b *sipproxy.Branch, l *relayLeg, res *sip.Response
 // lateOffer takes the offer in a response through the engine (RFC 3261 §13.2.1); the answer comes in ACK or PRACK.
 func (q *relayRequest) lateOffer(b *sipproxy.Branch, l *relayLeg, res *sip.Response) bool {
 	x := q.step(b, l, q.by.other(), b.Remote, false)
-	out, err := q.rl.rewrite(q.ctx, context.Background(), &res.Header, x)
+	out, err := q.rl.rewrite(q.ctx, context.Background(), &res.Header, &x)
 	if !q.taken(x.ref, out, err) {
 		return false
 	}
 	q.rl.count.offers.Add(1)
+	q.rl.note(l, &x)
 	q.settle(l, q.by.other(), out.Node)
 	return true
 }

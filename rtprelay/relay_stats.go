@@ -21,12 +21,14 @@ type RelayStats struct {
 	StreamOut uint64 // streams that timed out while others of their call went on
 	Expired   uint64 // legs forgotten because of MaxAge
 	Adopted   uint64 // legs taken over from before a restart, or from another node
+	Rolled    uint64 // refused offers that were taken back at the engine
+	Unrolled  uint64 // refused offers that could not be: media may go astray until the next one
 	Undeleted uint64 // sessions whose deletion failed: they end by the engine's time-out
 	Unplayed  uint64 // music or recording that failed
 }
 
 type relayCounters struct {
-	offers, answers, deletes, nothing, marked, bad, orphans, failed, passed, refused, limited, timedOut, heldOut, streamOut, expired, adopted, undeleted, unplayed atomic.Uint64
+	offers, answers, deletes, nothing, marked, bad, orphans, failed, passed, refused, limited, timedOut, heldOut, streamOut, expired, adopted, rolledBack, unrolled, undeleted, unplayed atomic.Uint64
 }
 
 // Stats gives the counters.
@@ -39,6 +41,6 @@ func (rl *Relay) Stats() RelayStats {
 		Legs: held, Offers: c.offers.Load(), Answers: c.answers.Load(), Deletes: c.deletes.Load(), Nothing: c.nothing.Load(),
 		Marked: c.marked.Load(), Bad: c.bad.Load(), Orphans: c.orphans.Load(), Failed: c.failed.Load(), Passed: c.passed.Load(),
 		Refused: c.refused.Load(), Limited: c.limited.Load(), TimedOut: c.timedOut.Load(), HeldOut: c.heldOut.Load(), StreamOut: c.streamOut.Load(), Expired: c.expired.Load(),
-		Adopted: c.adopted.Load(), Undeleted: c.undeleted.Load(), Unplayed: c.unplayed.Load(),
+		Adopted: c.adopted.Load(), Rolled: c.rolledBack.Load(), Unrolled: c.unrolled.Load(), Undeleted: c.undeleted.Load(), Unplayed: c.unplayed.Load(),
 	}
 }

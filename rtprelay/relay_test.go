@@ -481,6 +481,96 @@ func TestRelayReofferFails(t *testing.T) {
 	})
 }
 
+// TestRelayRefusedOffer: an offer that the other party refuses, or that is given up, is taken back at the engine before its sender hears of it; the next one is a new one.
+func TestRelayRefusedOffer(t *testing.T) {
+	const (
+		byAlice = "offer 0 alice>bob 192.0.2.10 at fra/1 é"
+		byBob   = "offer 0 alice>bob 192.0.2.20 swap at fra/1 é"
+		backA   = byAlice + "\nanswer 0 alice>bob 192.0.2.20 at fra/1 é"
+		backB   = byBob + "\nanswer 0 alice>bob 192.0.2.10 swap at fra/1 é"
+	)
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		s := newStage(t, k, nil)
+		var asked []string // descriptions that the engine saw
+		s.e.interfere = func(_ string, p rtprelay.Params) (rtprelay.Result, error, bool) {
+			asked = append(asked, p.SDP)
+			return rtprelay.Result{}, nil, false
+		}
+		call := s.alice.Call(t, "sip:bob@example.com")
+		in := s.bob.Incoming(t)
+		in.ExpectAck()
+		require.Len(t, asked, 2)
+		agreed := map[string]string{"alice": asked[0], "bob": asked[1]}
+		s.e.take(false)
+
+		code := 488
+		refuse := func(_ *siptest.Call, r *sip.Request) *sip.Response {
+			if r.Method == sip.INVITE || r.Method == sip.UPDATE {
+				return sip.NewResponse(r, code, "", "")
+			}
+			return nil
+		}
+		s.alice.Serve, s.bob.Serve = refuse, refuse
+		moved := func(r *sip.Request) {
+			r.SetBody("application/sdp", audio("10.0.0.9", 9000, "m=video 9002 RTP/AVP 31\r\n"))
+		}
+		for _, method := range []sip.Method{sip.INVITE, sip.UPDATE} {
+			for _, code = range []int{488, 491, 401} {
+				asked = nil
+				call.Start(method, moved).Expect(code)
+				turnedDown(in, method)
+				require.Equal(t, byAlice+"\n"+backA, s.e.take(false))
+				require.Equal(t, []string{agreed["alice"], agreed["bob"]}, asked[1:])
+				asked = nil
+				in.Start(method, moved).Expect(code)
+				turnedDown(call, method)
+				require.Equal(t, byBob+"\n"+backB, s.e.take(false))
+				require.Equal(t, []string{agreed["bob"], agreed["alice"]}, asked[1:])
+			}
+		}
+		require.EqualValues(t, 12, s.rl.Stats().Rolled)
+
+		call.Start(sip.INVITE, func(r *sip.Request) { r.SetBody("", "") }).Expect(code)
+		turnedDown(in, sip.INVITE)
+		require.Empty(t, s.e.take(false), "no offer, nothing to take back")
+
+		s.alice.Serve, s.bob.Serve = nil, nil
+		call.Reinvite(moved) // what is agreed on now is what the next refusal goes back to
+		in.ExpectRequest(sip.INVITE)
+		in.ExpectAck()
+		s.e.take(false)
+		s.bob.Serve = refuse
+		asked = nil
+		call.Start(sip.INVITE).Expect(code)
+		turnedDown(in, sip.INVITE)
+		require.Contains(t, asked[1], "m=audio 9000")
+		s.e.take(false)
+
+		s.e.interfere = func(verb string, p rtprelay.Params) (rtprelay.Result, error, bool) {
+			return rtprelay.Result{}, &rtprelay.BusyError{Code: "E71"}, verb == "offer" && strings.Contains(p.SDP, "10.0.0.7")
+		}
+		call.Start(sip.INVITE, func(r *sip.Request) { r.SetBody("application/sdp", audio("10.0.0.7", 9000, "")) }).Expect(503)
+		require.Equal(t, byAlice+"\n"+backA, s.e.take(false), "the engine may have done half of it")
+		s.e.interfere = func(string, rtprelay.Params) (rtprelay.Result, error, bool) {
+			return rtprelay.Result{}, rtprelay.ErrUnavailable, true
+		}
+		call.Start(sip.INVITE).Expect(503)
+		require.Equal(t, byAlice, s.e.take(false), "one that is silent is not asked again")
+		s.e.interfere = nil
+		call.Bye()
+		in.ExpectBye()
+		s.over()
+	})
+}
+
+// turnedDown is what the other party gets of a request that it refuses.
+func turnedDown(c *siptest.Call, m sip.Method) {
+	c.ExpectRequest(m)
+	if m == sip.INVITE {
+		c.ExpectAck()
+	}
+}
+
 // TestRelaySlow: while the engine takes its time for one call, others are served.
 func TestRelaySlow(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {

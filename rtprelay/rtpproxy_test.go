@@ -542,9 +542,8 @@ func TestNotificationsOfRTPEngine(t *testing.T) {
 		c, err := d.Dial("tcp", n.Addr().String())
 		require.NoError(t, err)
 		defer func() { _ = c.Close() }()
-		_, err = io.WriteString(c, request)
-		require.NoError(t, err)
-		require.NoError(t, c.(*net.TCPConn).CloseWrite())
+		_, _ = io.WriteString(c, request)
+		_ = c.(*net.TCPConn).CloseWrite() // it may have hung up
 		reply, _ := io.ReadAll(c)
 		status, _, _ := strings.Cut(string(reply), "\r\n")
 		return status
