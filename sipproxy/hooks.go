@@ -1,6 +1,10 @@
 package sipproxy
 
-import "github.com/sipkit/sipkit/sip"
+import (
+	"log/slog"
+
+	"github.com/sipkit/sipkit/sip"
+)
 
 // A delivery is a response on its way through the OnResponse hooks.
 type delivery struct {
@@ -85,11 +89,15 @@ func (r *Request) runHook() {
 	if !d.res.IsProvisional() {
 		d.b.unshare() // for the hooks to fork with
 	}
-	tag := d.res.ToTag()
+	tag, code := d.res.ToTag(), d.res.Code
 	hooks := r.onResponse
 	r.mu.Unlock()
 	for i := len(hooks) - 1; i >= 0; i-- {
 		hooks[i](d.b, d.res)
+	}
+	if now := d.res.Code; (now < 200) != (code < 200) || now < 100 || now > 699 {
+		r.srv.log().Error("a hook made a final response provisional, or the other way round", slog.String("call-id", r.CallID()))
+		d.res.Code = code
 	}
 	r.mu.Lock()
 	d.b.keep(tag, d.res)

@@ -111,6 +111,9 @@ func (r *Request) Send(provisional *sip.Response) {
 	if provisional == nil || !provisional.IsProvisional() || r.Method != sip.INVITE {
 		return
 	}
+	if !r.owns(provisional) {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.provisional(provisional)

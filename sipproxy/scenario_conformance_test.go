@@ -325,3 +325,37 @@ func (l *lockedLog) text() string {
 func addressOf(k *siptest.Kit, host string) string {
 	return at(k, &sipproxy.Request{URI: sip.URI{Scheme: "sip", User: "bob"}}, host).URI.String()
 }
+
+// What hooks and handlers must not do costs the request an answer of another kind, and nothing else.
+func TestHooksThatSpoilMessages(t *testing.T) {
+	cases := map[string]struct {
+		code int
+		do   func(r *sipproxy.Request)
+	}{
+		"no request for the branch": {500, func(r *sipproxy.Request) { r.OnBranch(func(b *sipproxy.Branch) { b.Request = nil }) }},
+		"no request for the try":    {500, func(r *sipproxy.Request) { r.OnSend(func(b *sipproxy.Branch) { b.Request = nil }) }},
+		"a final made provisional": {486, func(r *sipproxy.Request) {
+			r.OnResponse(func(_ *sipproxy.Branch, res *sip.Response) { res.Code = 183 })
+		}},
+		"a final without code": {486, func(r *sipproxy.Request) {
+			r.OnResponse(func(_ *sipproxy.Branch, res *sip.Response) { res.Code = 0 })
+		}},
+		"an empty provisional": {486, func(r *sipproxy.Request) { r.Send(&sip.Response{Code: 180}) }},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+				k.Server(t, &sipproxy.Server{
+					Logger: slog.New(slog.DiscardHandler),
+					Handler: sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+						c.do(r)
+						return r.Forward(ctx, at(k, r, "192.0.2.20"))
+					}),
+				})
+				k.Phone("bob", "192.0.2.20").Refuse(486)
+				call := k.Phone("alice", "192.0.2.10").Invite(t, "sip:bob@example.com")
+				require.Equal(t, c.code, call.Final().Code)
+			})
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package sipproxy
 
 import (
+	"log/slog"
 	"slices"
 
 	"github.com/sipkit/sipkit/sip"
@@ -45,10 +46,20 @@ func (b *Branch) try() {
 		case wantNothing:
 			return
 		}
+		if b.Request == nil {
+			b.robbed()
+		}
 		if b.barred != 0 {
 			b.bar()
 		}
 	}
+}
+
+// robbed bars a branch whose request a hook has set to nil.
+func (b *Branch) robbed() {
+	b.Of.srv.log().Error("a hook left a branch without its request", slog.String("call-id", b.Of.CallID()))
+	b.Request = b.Of.Request
+	b.barred = 500
 }
 
 // A want is what tryJob leaves to the task. Only the task and its jobs use it: step is open to others once the branch is under way.
