@@ -5,29 +5,50 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sipkit/sipkit/registrar"
 )
 
 // A change as it is published; integers are big-endian, text is uvarint(length) octets:
 //
-//	change = %x01 origin64 version64 text(aor) uvarint(number of events) *event state
-//	event  = kind8 text(packed binding)
+//	change = %x01 origin64 text(aor) uvarint(number of events) *event value
+//	event  = kind8 (uvarint(1 + index) / %x00 text(packed binding))
 //
-// state, the rest, is the packed form of all bindings after the change.
+// value, the rest, is what the key holds after the change. index counts its bindings, so that none is sent twice.
 const changeVersion = 1
 
-func appendHead(b []byte, origin uint64, version string, aor registrar.AOR, events []registrar.Event) []byte {
+func appendHead(b []byte, origin uint64, aor registrar.AOR, events []registrar.Event, next []registrar.Binding) []byte {
 	b = append(b, changeVersion)
 	b = binary.BigEndian.AppendUint64(b, origin)
-	b = append(b, version...)
 	b = appendText(b, string(aor))
 	b = binary.AppendUvarint(b, uint64(len(events)))
 	for i := range events {
-		b = append(b, byte(events[i].Kind))
-		b = appendText(b, string(registrar.AppendBindings(nil, []registrar.Binding{events[i].Binding})))
+		e := &events[i]
+		b = append(b, byte(e.Kind))
+		if n := index(next, e); n >= 0 {
+			b = binary.AppendUvarint(b, uint64(1+n))
+			continue
+		}
+		b = append(b, 0)
+		b = appendText(b, string(registrar.AppendBindings(nil, []registrar.Binding{e.Binding})))
 	}
 	return b
+}
+
+// index is where among those after the change the binding of e is; -1: it is gone.
+func index(next []registrar.Binding, e *registrar.Event) int {
+	if e.Kind != registrar.Registered && e.Kind != registrar.Refreshed {
+		return -1
+	}
+	a := &e.Binding
+	for i := range next {
+		b := &next[i]
+		if a.RegID == b.RegID && a.Instance == b.Instance && a.Contact == b.Contact {
+			return i
+		}
+	}
+	return -1
 }
 
 func appendText(b []byte, s string) []byte {
@@ -36,22 +57,20 @@ func appendText(b []byte, s string) []byte {
 
 // A change is one that was heard, not wholly decoded.
 type change struct {
-	origin  uint64
-	version string
-	aor     registrar.AOR
-	events  string
-	count   uint64
-	state   string
+	origin uint64
+	aor    registrar.AOR
+	events string
+	count  uint64
+	value  value
 }
 
 // parseChange finds the parts; false: it is none of ours.
 func parseChange(s string) (c change, ok bool) {
-	const fixed = 1 + 8 + versionLen
+	const fixed = 1 + 8
 	if len(s) < fixed || s[0] != changeVersion {
 		return c, false
 	}
-	c.origin = binary.BigEndian.Uint64([]byte(s[1:9]))
-	c.version = s[9:fixed]
+	c.origin = binary.BigEndian.Uint64([]byte(s[1:fixed]))
 	aor, rest, ok := cutText(s[fixed:])
 	if !ok {
 		return c, false
@@ -62,15 +81,28 @@ func parseChange(s string) (c change, ok bool) {
 	}
 	c.events = rest
 	for range c.count {
-		if rest == "" {
-			return c, false
-		}
-		if _, rest, ok = cutText(rest[1:]); !ok {
+		if _, _, _, rest, ok = cutEvent(rest); !ok {
 			return c, false
 		}
 	}
-	c.events, c.state = c.events[:len(c.events)-len(rest)], rest
-	return c, true
+	c.events, c.value = c.events[:len(c.events)-len(rest)], value(rest)
+	return c, rest == "" || len(rest) > versionLen
+}
+
+// cutEvent gives the index, or -1 and the packed binding.
+func cutEvent(s string) (kind registrar.EventKind, index int, packed, rest string, ok bool) {
+	if s == "" {
+		return 0, 0, "", "", false
+	}
+	kind = registrar.EventKind(s[0])
+	n, rest, ok := cutUvarint(s[1:])
+	if !ok || n > maxState {
+		return 0, 0, "", "", false
+	}
+	if n == 0 {
+		packed, rest, ok = cutText(rest)
+	}
+	return kind, int(n) - 1, packed, rest, ok
 }
 
 func cutUvarint(s string) (uint64, string, bool) {
@@ -89,25 +121,35 @@ func cutText(s string) (text, rest string, ok bool) {
 	return rest[:n], rest[n:], true
 }
 
-// value is what the key holds after the change.
-func (c *change) value() value {
-	if c.state == "" {
-		return ""
-	}
-	return value(c.version + c.state)
+// bindings are those after the change.
+func (c *change) bindings() []registrar.Binding {
+	bs, _ := c.value.bindings(time.Time{})
+	return bs
 }
 
-// tell calls f for each event.
-func (c *change) tell(f func(registrar.Event)) {
+// tell calls f for each event. bs are those after the change.
+func (c *change) tell(bs []registrar.Binding, f func(registrar.Event)) {
 	rest := c.events
 	for range c.count {
-		kind := registrar.EventKind(rest[0])
-		var packed string
-		packed, rest, _ = cutText(rest[1:])
-		bs, err := registrar.DecodeBindings(packed)
-		if err == nil && len(bs) == 1 && kind >= registrar.Registered && kind <= registrar.Expired {
-			f(registrar.Event{Kind: kind, AOR: c.aor, Binding: bs[0]})
+		kind, i, packed, r, _ := cutEvent(rest)
+		rest = r
+		if kind < registrar.Registered || kind > registrar.Expired {
+			continue
 		}
+		e := registrar.Event{Kind: kind, AOR: c.aor}
+		if i >= 0 {
+			if i >= len(bs) {
+				continue
+			}
+			e.Binding = bs[i]
+		} else {
+			old, err := registrar.DecodeBindings(packed)
+			if err != nil || len(old) != 1 {
+				continue
+			}
+			e.Binding = old[0]
+		}
+		f(e)
 	}
 }
 
@@ -181,10 +223,9 @@ func (s *Store) Watch(ctx context.Context, f func(registrar.Event)) error {
 		case e := <-expired:
 			f(e)
 		case c := <-changes:
-			if bs, err := registrar.DecodeBindings(c.state); err == nil {
-				_ = copied.Update(ctx, c.aor, func([]registrar.Binding) ([]registrar.Binding, error) { return bs, nil })
-			}
-			c.tell(f)
+			bs := c.bindings()
+			_ = copied.Update(ctx, c.aor, func([]registrar.Binding) ([]registrar.Binding, error) { return bs, nil })
+			c.tell(bs, f)
 		}
 	}
 }

@@ -276,6 +276,6 @@ func (s *Store) hear(f *feed, payload string) {
 	if !ok || f.slots != nil && !f.slots.has(slot(s.key(c.aor))) {
 		return
 	}
-	s.cache.changed(c.aor, c.value(), c.origin == s.origin)
+	s.cache.changed(c.aor, c.value, c.origin == s.origin)
 	s.stats.dropped.Add(s.hub.publish(c))
 }

@@ -19,28 +19,28 @@ import (
 const maxBatch = 256
 
 // swapScript replaces KEYS[1] if it still has the version ARGV[1] ("": absent) and publishes the change.
-// ARGV: expected version, new version, state ("": remove), expiry in milliseconds, channel, head of the event.
-// It answers 1, or the value that is there instead.
+// ARGV: expected version, new value ("": remove), milliseconds until it expires, channel, head of the event.
+// It answers 1, or the value that is there instead. Numbers are texts, which Lua need not format.
 const swapScript = `
-if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then
-	return redis.call('GET', KEYS[1]) or ''
+local call = redis.call
+if call('GETRANGE', KEYS[1], '0', '7') ~= ARGV[1] then
+	return call('GET', KEYS[1]) or ''
 end
-if ARGV[3] == '' then
-	redis.call('DEL', KEYS[1])
+if ARGV[2] == '' then
+	call('DEL', KEYS[1])
 else
-	redis.call('SET', KEYS[1], ARGV[2] .. ARGV[3])
-	redis.call('PEXPIREAT', KEYS[1], ARGV[4])
+	call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
-redis.call('PUBLISH', ARGV[5], ARGV[6] .. ARGV[3])
+call('PUBLISH', ARGV[4], ARGV[5] .. ARGV[2])
 return 1`
 
 // An op is one command on its way: GET, or the script.
 type op struct {
-	key             string
-	swap            bool
-	expect, version string
-	state, head     []byte
-	expires         int64
+	key         string
+	swap        bool
+	expect      string
+	value, head []byte
+	life        int64 // milliseconds
 
 	reply value
 	err   error
@@ -194,9 +194,9 @@ func (w *worker) command(ctx context.Context, pipe redis.Pipeliner, o *op, sha s
 	}
 	keys := []string{o.key}
 	if sha == "" {
-		return pipe.Eval(ctx, swapScript, keys, o.expect, o.version, o.state, o.expires, w.store.channels[w.store.group(o.key)], o.head)
+		return pipe.Eval(ctx, swapScript, keys, o.expect, o.value, o.life, w.store.channels[w.store.group(o.key)], o.head)
 	}
-	return pipe.EvalSha(ctx, sha, keys, o.expect, o.version, o.state, o.expires, w.store.channels[w.store.group(o.key)], o.head)
+	return pipe.EvalSha(ctx, sha, keys, o.expect, o.value, o.life, w.store.channels[w.store.group(o.key)], o.head)
 }
 
 // reload sends the script itself for those who found it missing: the server is new to us or has been restarted.

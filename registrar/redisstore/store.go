@@ -18,7 +18,9 @@ import (
 
 const (
 	maxState = 1 << 20
-	maxAOR   = 64 << 10
+	// stateRoom is enough for what one phone registers.
+	stateRoom = 384
+	maxAOR    = 64 << 10
 	// keySlack keeps a key a little longer than its bindings: the server's clock may be ahead of ours.
 	keySlack = 30 * time.Second
 	// maxTries bounds how often an Update meets another's.
@@ -211,8 +213,12 @@ const (
 
 // swap replaces cur; it returns swapped, or what is there instead.
 func (s *Store) swap(ctx context.Context, aor registrar.AOR, cur value, old, next []registrar.Binding, now time.Time) (value, error) {
-	state := registrar.AppendBindings(nil, next)
-	if len(state) > maxState {
+	version := newVersion()
+	var state []byte
+	if len(next) > 0 {
+		state = registrar.AppendBindings(append(make([]byte, 0, stateRoom), version...), next)
+	}
+	if len(state) > versionLen+maxState {
 		return "", registrar.ErrTooLarge
 	}
 	last := now
@@ -221,12 +227,11 @@ func (s *Store) swap(ctx context.Context, aor registrar.AOR, cur value, old, nex
 			last = next[i].Expires
 		}
 	}
-	version := newVersion()
 	o := newOp(s.key(aor))
 	o.swap = true
-	o.expect, o.version, o.state = cur.version(), version, state
-	o.expires = last.Add(keySlack).UnixMilli()
-	o.head = appendHead(nil, s.origin, version, aor, registrar.Changes(aor, old, next, now))
+	o.expect, o.value = cur.version(), state
+	o.life = (last.Sub(now) + keySlack).Milliseconds()
+	o.head = appendHead(make([]byte, 0, stateRoom), s.origin, aor, registrar.Changes(aor, old, next, now), next)
 	reply, err := s.do(ctx, o)
 	switch {
 	case err != nil:

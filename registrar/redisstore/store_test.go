@@ -44,7 +44,9 @@ func testKit(t *testing.T, cfg Config) {
 		prefixes[s] = prefix
 		return s
 	}
-	fresh := func(t *testing.T) registrar.Store { return openAt(t, fmt.Sprintf("%s%s:%d:", cfg.Prefix, name, n.Add(1))) }
+	fresh := func(t *testing.T) registrar.Store {
+		return openAt(t, fmt.Sprintf("%s%s:%d:", cfg.Prefix, name, n.Add(1)))
+	}
 	registrartest.TestStore(t, fresh)
 	registrartest.TestDurable(t, fresh, func(t *testing.T, s registrar.Store) registrar.Store {
 		require.NoError(t, s.Close())
@@ -321,13 +323,16 @@ func TestParseURL(t *testing.T) {
 }
 
 func FuzzParseChange(f *testing.F) {
-	head := appendHead(nil, 1, "12345678", "a@x", []registrar.Event{{Kind: registrar.Registered, Binding: registrar.Binding{CallID: "x"}}})
-	f.Add(string(head))
-	f.Add(string(head) + string(registrar.AppendBindings(nil, []registrar.Binding{{CallID: "x"}})))
+	b := registrar.Binding{CallID: "x"}
+	for _, kind := range []registrar.EventKind{registrar.Registered, registrar.Removed} {
+		head := appendHead(nil, 1, "a@x", []registrar.Event{{Kind: kind, Binding: b}}, []registrar.Binding{b})
+		f.Add(string(head))
+		f.Add(string(registrar.AppendBindings(append(head, "12345678"...), []registrar.Binding{b})))
+	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if c, ok := parseChange(s); ok {
-			c.tell(func(registrar.Event) {})
-			_, _ = c.value().bindings(time.Now())
+			c.tell(c.bindings(), func(registrar.Event) {})
+			_, _ = c.value.bindings(time.Now())
 		}
 	})
 }
