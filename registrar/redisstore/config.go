@@ -18,7 +18,8 @@ type Config struct {
 	Options redis.UniversalOptions
 	// Prefix begins every key and channel. Nodes with the same prefix share bindings. "": "sipkit:".
 	Prefix string
-	// Timeout bounds a trip to the server, connecting included. 0: 500 ms.
+	// Timeout bounds a trip to the server, connecting included, and how long an operation may have waited when its trip begins:
+	// one that cannot be done fails within three times as long. 0: 500 ms.
 	Timeout time.Duration
 	// Pause is how long nothing is tried after a failed trip. 0: 250 ms.
 	Pause time.Duration
@@ -36,6 +37,8 @@ type Config struct {
 	EventQueue int
 	// Logger gets the loss and return of the server. nil: nothing is logged.
 	Logger *slog.Logger
+
+	heartbeat time.Duration // for tests
 }
 
 const (
@@ -47,6 +50,10 @@ const (
 	defaultCacheSize  = 10_000
 	defaultCacheAge   = time.Minute
 	defaultEventQueue = 1 << 14
+
+	// defaultHeartbeat is how often a feed is tested: the server that takes our commands is made to publish something, which must
+	// have come before the next.
+	defaultHeartbeat = 3 * time.Second
 )
 
 func orElse[T comparable](p *T, v T) {
@@ -73,6 +80,7 @@ func (c Config) withDefaults() Config {
 	orElse(&c.CacheSize, defaultCacheSize)
 	orElse(&c.CacheAge, defaultCacheAge)
 	orElse(&c.EventQueue, defaultEventQueue)
+	orElse(&c.heartbeat, defaultHeartbeat)
 	orElse(&c.Logger, slog.New(slog.DiscardHandler))
 	o := &c.Options
 	orElse(&o.DialTimeout, c.Timeout)

@@ -15,10 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// heartbeat is how often a feed is tested: the server that takes our commands is made to publish something, which must have come before the next.
-const heartbeat = 3 * time.Second
-
-// probeVersion begins what is published for that, where a change has changeVersion:
+// probeVersion begins what is published at each heartbeat, where a change has changeVersion:
 //
 //	probe = %x02 nonce64
 const probeVersion = 2
@@ -183,7 +180,7 @@ func (s *Store) follow(ctx context.Context, f *feed, begun chan<- struct{}) erro
 	sub := f.client.Subscribe(ctx, f.channels...)
 	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
 	defer func() { _ = sub.Close() }()
-	l := follower{feed: f, store: s, missing: len(f.channels), waiting: true, beat: time.Now().Add(heartbeat)}
+	l := follower{feed: f, store: s, missing: len(f.channels), waiting: true, beat: time.Now().Add(s.cfg.heartbeat)}
 	for {
 		m, err := sub.ReceiveTimeout(ctx, max(time.Until(l.beat), time.Millisecond))
 		if err != nil && (!silence(err) || ctx.Err() != nil) {
@@ -241,7 +238,7 @@ func (l *follower) test(ctx context.Context) error {
 	if err := l.store.publishProbe(ctx, l.feed); err != nil {
 		return err
 	}
-	l.beat = time.Now().Add(heartbeat)
+	l.beat = time.Now().Add(l.store.cfg.heartbeat)
 	return nil
 }
 

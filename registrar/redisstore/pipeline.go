@@ -41,6 +41,7 @@ type op struct {
 	expect      string
 	value, head []byte
 	life        int64 // milliseconds
+	begun       time.Time
 
 	reply value
 	err   error
@@ -49,12 +50,15 @@ type op struct {
 
 var dones = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
 
-func newOp(key string) *op { return &op{key: key, done: dones.Get().(chan struct{})} }
+func newOp(key string) *op {
+	return &op{key: key, begun: time.Now(), done: dones.Get().(chan struct{})}
+}
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", registrar.ErrUnavailable, err) }
 
 var (
 	errPaused = errors.New("redis is away")
+	errWaited = errors.New("redis is too slow for what is asked of it")
 	errQueue  = errors.New("too many operations are waiting for redis")
 )
 
@@ -79,7 +83,7 @@ func (s *Store) do(ctx context.Context, o *op) (value, error) {
 
 func (s *Store) queued(ctx context.Context, o *op) (value, error) {
 	l := s.lanes[s.group(o.key)]
-	if l.breaker.open(time.Now()) {
+	if l.breaker.open(o.begun) {
 		return "", unavailable(errPaused)
 	}
 	select {
@@ -106,11 +110,15 @@ func (s *Store) work(l *lane) {
 		case <-s.ctx.Done():
 			return
 		case o := <-l.queue:
-			w.batch = append(w.batch[:0], o)
+			w.batch = w.batch[:0]
+			now := time.Now()
+			w.add(o, now)
+			w.gather(now)
 		}
-		w.gather()
-		w.scriptFirst()
-		w.trip()
+		if len(w.batch) > 0 {
+			w.scriptFirst()
+			w.trip()
+		}
 		clear(w.batch)
 	}
 }
@@ -123,15 +131,25 @@ type worker struct {
 	cmds   []redis.Cmder
 }
 
-func (w *worker) gather() {
+func (w *worker) gather(now time.Time) {
 	for len(w.batch) < maxBatch {
 		select {
 		case o := <-w.lane.queue:
-			w.batch = append(w.batch, o)
+			w.add(o, now)
 		default:
 			return
 		}
 	}
+}
+
+// add refuses what has waited too long already.
+func (w *worker) add(o *op, now time.Time) {
+	if now.Sub(o.begun) < w.store.cfg.Timeout {
+		w.batch = append(w.batch, o)
+		return
+	}
+	o.err = unavailable(errWaited)
+	o.done <- struct{}{}
 }
 
 // scriptFirst begins the batch with the script, if it is there: go-redis looks at the first answer only to find that
