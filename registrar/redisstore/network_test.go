@@ -131,6 +131,15 @@ func TestReplicaIsLeft(t *testing.T) {
 	wg.Wait()
 }
 
+// For that, the server is asked for a write first.
+func TestScriptIsFirst(t *testing.T) {
+	l := []*op{{key: "a"}, {key: "b"}, {key: "c", swap: true}, {key: "d"}}
+	w := worker{batch: append([]*op(nil), l...)}
+	w.scriptFirst()
+	require.Same(t, l[2], w.batch[0])
+	require.ElementsMatch(t, l, w.batch)
+}
+
 // Nobody waits in the queue for longer than Timeout.
 func TestQueueIsNotWaitedFor(t *testing.T) {
 	s := startServer(t).open(t, Config{})

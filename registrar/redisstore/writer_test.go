@@ -84,7 +84,7 @@ func (l *writers) replicateTo(master *server) (done <-chan struct{}) {
 				acknowledged[i] = w.acknowledged.Load()
 			}
 			pipe := c.Pipeline()
-			pipe.Set(context.Background(), "mark", 1, 0)
+			pipe.Set(context.Background(), "mark:{"+string(l.list[0].aor)+"}", 1, 0) // a slot of this master
 			n := pipe.Do(context.Background(), "WAIT", 1, 1000)
 			if _, err := pipe.Exec(context.Background()); err != nil {
 				return
