@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,7 +33,7 @@ func benchUpdate(b *testing.B, cacheSize, rate int) {
 	const aors = 20_000
 	callers := 128
 	if rate > 0 {
-		callers = 2048
+		callers = 1024
 	}
 	_, _ = fmt.Sscan(os.Getenv("SIPKIT_CALLERS"), &callers)
 	srv := startServer(b)
@@ -54,29 +53,22 @@ func benchUpdate(b *testing.B, cacheSize, rate int) {
 			})
 	}
 	run := func(n, rate int) []time.Duration {
-		begin := time.Now()
-		var next atomic.Int64
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		var all []time.Duration
+		due := make(chan turn, 1024)
+		go pace(due, n, rate)
 		for range callers {
 			wg.Go(func() {
 				var mine []time.Duration
-				for {
-					i := int(next.Add(1)) - 1
-					if i >= n {
-						break
+				for x := range due {
+					if rate == 0 {
+						x.begin = time.Now()
 					}
-					start := time.Now()
-					if rate > 0 {
-						start = begin.Add(time.Duration(i) * time.Second / time.Duration(rate))
-						time.Sleep(time.Until(start))
-					}
-					if err := one(i); err != nil {
+					if err := one(x.i); err != nil {
 						b.Error(err)
-						break
 					}
-					mine = append(mine, time.Since(start))
+					mine = append(mine, time.Since(x.begin))
 				}
 				mu.Lock()
 				all = append(all, mine...)
@@ -95,4 +87,25 @@ func benchUpdate(b *testing.B, cacheSize, rate int) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 	b.ReportMetric(float64(s.Stats().Operations)/float64(max(1, s.Stats().Trips)), "ops/trip")
+}
+
+type turn struct {
+	i     int
+	begin time.Time
+}
+
+// pace gives n turns, rate a second; 0: as fast as they are taken.
+func pace(due chan<- turn, n, rate int) {
+	defer close(due)
+	start := time.Now()
+	for i := range n {
+		x := turn{i: i}
+		if rate > 0 {
+			x.begin = start.Add(time.Duration(i) * time.Second / time.Duration(rate))
+			if d := time.Until(x.begin); d > 0 {
+				time.Sleep(max(d, time.Millisecond))
+			}
+		}
+		due <- x
+	}
 }
