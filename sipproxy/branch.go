@@ -262,7 +262,7 @@ func (r *Request) relaySuccess(res *sip.Response) {
 // failure keeps a final response other than 2xx, or goes on to the target's alternatives.
 func (b *Branch) failure(res *sip.Response) (wake bool) {
 	f := b.fork
-	if res.Code == 503 && res.Cause == nil && b.again() { // RFC 3263 §4.3
+	if res.Code == 503 && res.Cause == nil && b.overloaded() { // RFC 3263 §4.3
 		b.Of.srv.trs.Report(b.Remote, false)
 		return f.rouse()
 	}
@@ -391,6 +391,17 @@ func (b *Branch) again() bool {
 	b.step = stepDress
 	b.fork.todo = append(b.fork.todo, b)
 	return true
+}
+
+// overloaded is again for a server that refuses with 503, whatever 1xx it sent before. Called with r.mu held.
+func (b *Branch) overloaded() bool {
+	heard := b.provisional
+	b.provisional = false
+	if b.again() {
+		return true
+	}
+	b.provisional = heard
+	return false
 }
 
 // verdict is the response that stands for a failure to get one. Called with r.mu held.

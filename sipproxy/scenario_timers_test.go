@@ -174,7 +174,7 @@ func TestForwardInTurn(t *testing.T) {
 
 // RFC 3263 §4.3, contract 1 and REQUIREMENTS J 2, 13: which addresses are tried, when, and what comes of it.
 func TestAddressFailover(t *testing.T) {
-	const none = -1 // nobody listens
+	const none, ringing503 = -1, -503 // nobody listens; 100, 180 and 503
 	cases := []struct {
 		name        string
 		one, second int
@@ -191,6 +191,7 @@ func TestAddressFailover(t *testing.T) {
 		{"silent, then refused", 0, none, 500, false},
 		{"refused, then silent", none, 0, 408, false},
 		{"503 twice", 503, 503, 500, true},
+		{"100 and 503, then answered", ringing503, 200, 200, true},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -219,8 +220,16 @@ func TestAddressFailover(t *testing.T) {
 						continue
 					}
 					p := k.Phone("p"+ip, ip)
-					if does == 200 {
+					switch does {
+					case 200:
 						p.Answer()
+						continue
+					case ringing503:
+						p.OnCall(func(c *siptest.Call) {
+							c.Trying()
+							c.Ring()
+							c.Refuse(503)
+						})
 						continue
 					}
 					behave(p, does, 0)
