@@ -3,6 +3,7 @@ package sipproxy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -358,4 +359,39 @@ func TestHooksThatSpoilMessages(t *testing.T) {
 			})
 		})
 	}
+}
+
+// §18.2.2: answers travel back by the connection the request came by, also without state and without rport.
+func TestStatelessAnswersOnTheConnection(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		if k.Proto != transport.TCP {
+			t.Skip("connections")
+		}
+		stateless(t, k, forks(k, "192.0.2.20"))
+		bob := k.Phone("bob", "192.0.2.20")
+		bob.Raw()
+		conn, err := k.Network.Host("192.0.2.10").Dial(t.Context(), "tcp", "", "192.0.2.101:5060")
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		other, err := k.Network.Host("192.0.2.10").Dial(t.Context(), "tcp", "", "192.0.2.101:5060")
+		require.NoError(t, err)
+		defer func() { _ = other.Close() }()
+		for i, sentBy := range []string{"192.0.2.10:5060", "192.0.2.10", "alice.example", "alice.example:5070"} {
+			id := fmt.Sprint("z9hG4bKhint", i)
+			invite := raw(k, "INVITE", "sip:b@example.com", "Via", "SIP/2.0/TCP "+sentBy+";branch="+id, "Call-ID", id)
+			_, err = conn.Write([]byte(invite))
+			require.NoError(t, err)
+			got := request(t, bob.Receive())
+			bob.Send(sip.NewResponse(got, 180, "", "b").String())
+			require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+			buf := make([]byte, 4096)
+			n, err := conn.Read(buf)
+			require.NoError(t, err, sentBy)
+			require.Equal(t, 180, response(t, string(buf[:n])).Code)
+			// A CANCEL that comes by another connection has the same branch.
+			_, err = other.Write([]byte(strings.ReplaceAll(invite, "INVITE", "CANCEL")))
+			require.NoError(t, err)
+			require.Equal(t, got.Branch(), request(t, bob.Receive()).Branch())
+		}
+	})
 }

@@ -55,7 +55,7 @@ func (s *Server) relayStateless(res *sip.Response, f transport.Flow) {
 		s.count.strayResponses.Add(1)
 		return
 	}
-	back, err := s.trs.ViaFlow(next, f)
+	back, err := s.trs.ViaFlow(hinted(top, next), f)
 	if err == nil {
 		err = back.Send(res, nil)
 	}

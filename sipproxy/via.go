@@ -16,7 +16,7 @@ import (
 // Our branch parameters are
 //
 //	z9hG4bK PREFIX . LOOP . N     with state: PREFIX random per request, N counting its tries
-//	z9hG4bKs MAC . LOOP           without: a function of the request (§16.11)
+//	z9hG4bKs MAC . LOOP           without: a function of the request (§16.11); perhaps followed by ;i=PORT, see hintParam
 //
 // LOOP is the loop detection hash of §16.6 step 8. MAC lets only answers to what we forwarded travel back without state.
 const statelessCookie = sip.MagicCookie + "s"
@@ -136,7 +136,27 @@ func (r *Request) looped() bool {
 func (r *Request) statelessBranch() string {
 	v, _ := r.Via()
 	n, _, _ := r.CSeq()
-	return statelessCookie + r.srv.statelessMAC(v, r.CallID(), r.FromTag(), n) + "." + hex32(uint32(r.loopHash()))
+	return statelessCookie + r.srv.statelessMAC(v, r.CallID(), r.FromTag(), n) + "." + hex32(uint32(r.loopHash())) + r.connectionHint(v)
+}
+
+// hintParam is a parameter of our Via in stateless mode: the port of the connection that a request came by. Its answers belong there (§18.2.2), and
+// nothing else remembers it where the client did not ask for rport. It is no part of the branch, which a CANCEL by another connection shares.
+const hintParam = "i"
+
+func (r *Request) connectionHint(top sip.Via) string {
+	source := r.Source
+	if !source.Proto.Reliable() || top.Port == source.AddrPort.Port() || top.Params.Has("rport") {
+		return ""
+	}
+	return ";" + hintParam + "=" + strconv.Itoa(int(source.AddrPort.Port()))
+}
+
+// hinted is the next Via of a response as ViaFlow wants it: with the port that our own Via has kept.
+func hinted(own, next sip.Via) sip.Via {
+	if port, ok := own.Params.Get(hintParam); ok && !next.Params.Has("rport") {
+		next.Params += sip.Params(";rport=" + port)
+	}
+	return next
 }
 
 // statelessMAC signs what the previous hop's Via and the dialog ids say: a response carries them back.
