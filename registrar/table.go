@@ -5,10 +5,9 @@ package registrar
 // It is built for a collector that has millions of them to pass over: the index holds no pointers,
 // and each address-of-record is one slot of a slice and one text, the address followed by its packed bindings.
 type table struct {
-	index   map[uint64]uint32 // hash to place in entries
-	twins   map[AOR]uint32    // those whose hash was taken; practically never any
-	entries []entry           // place 0 is nobody's
-	free    uint32            // head of the list of free places, linked by next
+	index   index
+	entries []entry // place 0 is nobody's
+	free    uint32  // head of the list of free places, linked by next
 	wheel   wheel
 }
 
@@ -26,13 +25,8 @@ func (e *entry) state() string { return e.text[e.aorLen:] }
 
 // find returns the place of aor, 0 when it has none.
 func (t *table) find(hash uint64, aor AOR) uint32 {
-	if i := t.index[hash]; i != 0 && t.entries[i].aor() == aor {
-		return i
-	}
-	if t.twins == nil {
-		return 0
-	}
-	return t.twins[aor]
+	i, _ := t.index.find(hash, t.entries, aor)
+	return i
 }
 
 // state returns the packed bindings of aor, expired ones included; "" when there are none.
@@ -47,12 +41,11 @@ func (t *table) stateAt(i uint32) string {
 	return t.entries[i].state()
 }
 
-func (t *table) len() int { return len(t.index) + len(t.twins) }
+func (t *table) len() int { return t.index.used }
 
 // insert adds a new address-of-record whose bindings are not empty.
 func (t *table) insert(hash uint64, text string, aorLen int, now int64) {
-	if t.index == nil {
-		t.index = make(map[uint64]uint32)
+	if t.entries == nil {
 		t.entries = make([]entry, 1, 4)
 		t.wheel.now = max(t.wheel.now, now/tick)
 	}
@@ -64,24 +57,13 @@ func (t *table) insert(hash uint64, text string, aorLen int, now int64) {
 		t.entries = append(t.entries, entry{})
 	}
 	t.entries[i] = entry{text: text, aorLen: uint32(aorLen)}
-	if t.index[hash] == 0 {
-		t.index[hash] = i
-	} else {
-		if t.twins == nil {
-			t.twins = make(map[AOR]uint32)
-		}
-		t.twins[AOR(text[:aorLen])] = i
-	}
+	t.index.add(hash, i)
 	t.file(i)
 }
 
 // replace gives the entry at i a new text of the same address.
 func (t *table) replace(i uint32, text string) {
 	e := &t.entries[i]
-	if t.twins != nil && t.twins[e.aor()] == i { // do not keep the old text for its key
-		delete(t.twins, e.aor())
-		t.twins[AOR(text[:e.aorLen])] = i
-	}
 	e.text = text
 	first, _ := spanOf(e.state())
 	if e.slot != slotNone {
@@ -104,15 +86,12 @@ func (t *table) file(i uint32) {
 // remove takes out the entry at i, in the wheel or not.
 func (t *table) remove(hash uint64, i uint32) {
 	t.wheel.remove(t.entries, i)
-	if t.index[hash] == i {
-		delete(t.index, hash)
-	} else {
-		delete(t.twins, t.entries[i].aor())
-	}
+	_, at := t.index.find(hash, t.entries, t.entries[i].aor())
+	t.index.remove(at)
 	t.entries[i] = entry{next: t.free}
 	t.free = i
 	if t.len() == 0 { // give back what a crowd took
-		t.index, t.twins, t.entries, t.free = nil, nil, nil, 0
+		t.index, t.entries, t.free = index{}, nil, 0
 		t.wheel = wheel{now: t.wheel.now}
 	}
 }
