@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/sipkit/sipkit/sip"
@@ -67,19 +68,19 @@ func AppendBindings(b []byte, bs []Binding) []byte {
 // DecodeBindings reads what AppendBindings wrote. The strings of the result refer to s.
 // The error says only that s is no such text.
 func DecodeBindings(s string) ([]Binding, error) {
-	return decodeLive(s, math.MinInt64)
+	return decodeLive(s, math.MinInt64, nil)
 }
 
 // decodeLive decodes the bindings that expire after now.
-func decodeLive(s string, now int64) ([]Binding, error) {
+func decodeLive(s string, now int64, lists *methodLists) ([]Binding, error) {
 	n, err := countLive(s, now)
 	if n == 0 || err != nil {
 		return nil, err
 	}
-	return appendLive(make([]Binding, 0, n), s, now)
+	return appendLive(make([]Binding, 0, n), s, now, lists)
 }
 
-func appendLive(dst []Binding, s string, now int64) ([]Binding, error) {
+func appendLive(dst []Binding, s string, now int64, lists *methodLists) ([]Binding, error) {
 	rest, ok := stateBody(s)
 	for ok && rest != "" {
 		var rec string
@@ -89,8 +90,12 @@ func appendLive(dst []Binding, s string, now int64) ([]Binding, error) {
 		if recordExpires(rec) <= now {
 			continue
 		}
-		dst = append(dst, Binding{})
-		ok = decodeBinding(rec, &dst[len(dst)-1])
+		if len(dst) < cap(dst) {
+			dst = dst[:len(dst)+1] // what lies there is overwritten, every field
+		} else {
+			dst = append(dst, Binding{})
+		}
+		ok = decodeBinding(rec, &dst[len(dst)-1], lists)
 	}
 	if !ok {
 		return dst, errCorrupt
@@ -303,6 +308,7 @@ func appendAddr(b []byte, a transport.Addr) []byte {
 type reader struct {
 	s     string
 	short bool
+	lists *methodLists
 }
 
 func (r *reader) take(n int) string {
@@ -384,6 +390,12 @@ func (r *reader) methods() []sip.Method {
 	if absent {
 		return nil
 	}
+	if codes := r.s[:n]; strings.IndexByte(codes, 0) < 0 { // nearly always
+		r.s = r.s[n:]
+		l, ok := r.lists.of(codes)
+		r.short = r.short || !ok
+		return l
+	}
 	l := make([]sip.Method, n)
 	for i := range l {
 		c := int(r.byte())
@@ -422,7 +434,7 @@ func (r *reader) addr() transport.Addr {
 }
 
 // decodeBinding fills x from a record that nextRecord cut.
-func decodeBinding(rec string, x *Binding) bool {
+func decodeBinding(rec string, x *Binding, lists *methodLists) bool {
 	x.Expires = fromUnixNano(int64(be64(rec)))
 	x.Updated = fromUnixNano(int64(be64(rec[8:])))
 	x.Flags = be32(rec[16:])
@@ -430,7 +442,7 @@ func decodeBinding(rec string, x *Binding) bool {
 	x.RegID = be32(rec[24:])
 	x.Q = math.Float32frombits(be32(rec[28:]))
 	x.GRUU = rec[32]&bitGRUU != 0
-	r := reader{s: rec[recordFixed:]}
+	r := reader{s: rec[recordFixed:], lists: lists}
 	u := &x.Contact
 	u.Scheme = r.string()
 	u.User = r.string()

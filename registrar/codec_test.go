@@ -49,7 +49,7 @@ func TestCodecExpiry(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got, 2)
 	require.Equal(t, "jan", got[0].Contact.User)
-	got, err = decodeLive(s, at(1_700_000_001))
+	got, err = decodeLive(s, at(1_700_000_001), nil)
 	require.NoError(t, err)
 	require.Len(t, got, 1)
 	require.Empty(t, dropExpired(s, math.MaxInt64))

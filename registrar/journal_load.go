@@ -187,7 +187,7 @@ func (l *loader) apply(payload []byte) bool {
 	text := string(payload[len(payload)-len(aor)-len(state):])
 	var err error
 	clear(l.work)
-	if l.work, err = appendLive(l.work[:0], text[len(aor):], math.MinInt64); err != nil {
+	if l.work, err = appendLive(l.work[:0], text[len(aor):], math.MinInt64, &l.j.mem.lists); err != nil {
 		return false
 	}
 	l.j.mem.restore(text, len(aor), l.now)

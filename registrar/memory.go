@@ -27,6 +27,7 @@ type Memory struct {
 	shards  [memoryShards]shard
 	expiry  expiry
 	hub     hub
+	lists   methodLists
 	aors    atomic.Int64
 	closed  atomic.Bool
 	refused atomic.Uint64
@@ -129,7 +130,7 @@ func (m *Memory) update(ctx context.Context, aor AOR, f func(old []Binding) ([]B
 		}
 		now := time.Now().UnixNano()
 		old := sh.load(hash, aor)
-		if work.old, err = appendLive(work.old[:0], old, now); err != nil {
+		if work.old, err = appendLive(work.old[:0], old, now, &m.lists); err != nil {
 			return 0, err
 		}
 		next, err := f(work.old)
@@ -220,14 +221,14 @@ func (m *Memory) Lookup(ctx context.Context, aor AOR) ([]Binding, error) {
 	if state == "" {
 		return nil, nil
 	}
-	return decodeLive(state, time.Now().UnixNano())
+	return decodeLive(state, time.Now().UnixNano(), &m.lists)
 }
 
 // Scan implements Store. It stops early when ctx ends.
 func (m *Memory) Scan(ctx context.Context) iter.Seq2[AOR, []Binding] {
 	return func(yield func(AOR, []Binding) bool) {
 		for aor, state := range m.states(ctx) {
-			bs, err := decodeLive(state, time.Now().UnixNano())
+			bs, err := decodeLive(state, time.Now().UnixNano(), &m.lists)
 			if err == nil && len(bs) > 0 && !yield(aor, bs) {
 				return
 			}
@@ -293,8 +294,8 @@ func (m *Memory) Close() error {
 
 // events decodes the change.
 func (c change) events() []Event {
-	old, err1 := decodeLive(c.old, math.MinInt64)
-	next, err2 := decodeLive(c.next, math.MinInt64)
+	old, err1 := decodeLive(c.old, math.MinInt64, nil)
+	next, err2 := decodeLive(c.next, math.MinInt64, nil)
 	if err1 != nil || err2 != nil {
 		return nil
 	}
