@@ -26,7 +26,8 @@ const (
 type JournalConfig struct {
 	Mode Durability
 	// Gather lets Update return with its record still in memory, where more join it, until Flush is called, which must be done
-	// before an acknowledgement leaves; a reader calls it once for a whole batch of datagrams.
+	// before an acknowledgement leaves; a reader calls it once for a whole batch of datagrams. Where records are written without
+	// a system call nothing waits.
 	Gather bool
 	// Delay bounds how long a record waits in memory with Async or Gather. 0: 50 ms.
 	Delay time.Duration

@@ -17,6 +17,12 @@ type file interface {
 	Close() error
 }
 
+// direct tells whether writing to f costs no system call, so that nothing is gained by gathering.
+func direct(f file) bool {
+	d, ok := f.(interface{ direct() bool })
+	return ok && d.direct()
+}
+
 func createFile(path string) (file, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600) // no shared mapping without reading
 }
@@ -48,6 +54,7 @@ type appender struct {
 	file   file
 	closed bool
 
+	direct    atomic.Bool   // as of the file
 	size      atomic.Int64  // of the file
 	done      atomic.Uint64 // the last mark on the disk
 	degraded  atomic.Bool
@@ -94,7 +101,7 @@ func (a *appender) later(ctx context.Context) error {
 	a.mu.Lock()
 	waiting, mark := len(a.buf), a.appended
 	a.mu.Unlock()
-	if waiting >= gatherBytes {
+	if waiting >= gatherBytes || waiting > 0 && a.direct.Load() {
 		return a.commit(ctx, mark)
 	}
 	if waiting > 0 && !a.scheduled.Load() && a.scheduled.CompareAndSwap(false, true) {
@@ -168,6 +175,9 @@ func (a *appender) write(b []byte) error {
 	a.writes.Add(1)
 	if _, err := a.file.Write(b); err != nil {
 		return err
+	}
+	if d := direct(a.file); d != a.direct.Load() {
+		a.direct.Store(d)
 	}
 	if a.sync {
 		if err := a.file.Sync(); err != nil {

@@ -440,7 +440,9 @@ func TestJournalSnapshotFails(t *testing.T) {
 // Gather leaves records in memory until Flush, or until the delay is over.
 func TestJournalGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := mustOpen(t, t.TempDir(), JournalConfig{Gather: true})
+		d := new(disk) // its files are not mapped
+		d.room.Store(1 << 30)
+		j := mustOpen(t, t.TempDir(), JournalConfig{Gather: true, create: d.create})
 		for i := range 100 {
 			set(t, j, fmt.Sprint(i), 1)
 		}

@@ -148,6 +148,9 @@ func (m *mappedFile) Truncate(size int64) error {
 	return m.f.Truncate(size)
 }
 
+// direct: as long as there are windows.
+func (m *mappedFile) direct() bool { return !m.plain }
+
 // Sync implements file: it flushes what was copied into the mapping too.
 func (m *mappedFile) Sync() error { return m.f.Sync() }
 
