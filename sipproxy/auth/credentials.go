@@ -2,7 +2,10 @@ package auth
 
 import (
 	"encoding/hex"
+	"net/url"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/sipkit/sipkit/sip"
 )
@@ -17,6 +20,7 @@ const (
 type credentials struct {
 	username, realm, nonce, uri, response string
 	algorithm, qop, cnonce, nc            string
+	extended                              string // username*
 
 	hash    Algorithms
 	session bool
@@ -41,13 +45,35 @@ func parseCredentials(p sip.AuthParams) (c credentials, fault string) {
 		}
 		*slot = value
 	}
+	if c.extended != "" {
+		if fault := c.readName(); fault != "" {
+			return c, fault
+		}
+	}
 	return c, c.check()
+}
+
+// readName takes the user name from username*, which clients use for names that are not ASCII (RFC 7616 §3.4), in the notation of RFC 8187.
+func (c *credentials) readName() string {
+	charset, rest, _ := strings.Cut(c.extended, "'")
+	_, text, ok := strings.Cut(rest, "'")
+	name, err := url.PathUnescape(text)
+	switch {
+	case c.username != "":
+		return "two digest usernames"
+	case !ok || !strings.EqualFold(charset, "UTF-8") || err != nil || !utf8.ValidString(name):
+		return "malformed digest username*"
+	}
+	c.username = name
+	return ""
 }
 
 func (c *credentials) slot(name string) *string {
 	switch lower(name) {
 	case "username":
 		return &c.username
+	case "username*":
+		return &c.extended
 	case "realm":
 		return &c.realm
 	case "nonce":

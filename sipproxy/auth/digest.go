@@ -178,17 +178,24 @@ func (d *Digest) header() string {
 	return "Authorization"
 }
 
-// find looks for the credentials for a realm among those for others (§22.3).
-func (d *Digest) find(r *sipproxy.Request, realm string) (sip.AuthParams, bool) {
+// find looks for the credentials for a realm among those for others (§22.3). Of several it takes those whose algorithm it knows.
+func (d *Digest) find(r *sipproxy.Request, realm string) (found sip.AuthParams, ok bool) {
 	for a, err := range r.Auths(d.header()) {
 		if err != nil || !a.IsDigest() {
 			continue
 		}
-		if is, _ := a.Params.Get("realm"); is == realm {
+		if is, _ := a.Params.Get("realm"); is != realm {
+			continue
+		}
+		algorithm, _ := a.Params.Get("algorithm")
+		if _, _, known := parseAlgorithm(algorithm); known {
 			return a.Params, true
 		}
+		if !ok {
+			found, ok = a.Params, true
+		}
 	}
-	return "", false
+	return found, ok
 }
 
 // strip keeps credentials for the realm from being forwarded (§22.3).

@@ -405,6 +405,52 @@ func TestTrusted(t *testing.T) {
 	})
 }
 
+// TestExtendedName: names that are not ASCII come in username* (RFC 7616 §3.4, whose example this is).
+func TestExtendedName(t *testing.T) {
+	const name = "Jäsøn Doe"
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		u := users()
+		u.Set(domain, name, "Secret, or not?")
+		p := serve(t, k, sipproxy.Chain{(&auth.Digest{Source: u, Realm: domain}).Middleware}.ThenFunc(accept))
+		for extended, code := range map[string]int{
+			`username*=UTF-8''J%C3%A4s%C3%B8n%20Doe`:                   200,
+			`username*=utf-8'de'J%C3%A4s%C3%B8n%20Doe`:                 200,
+			`username="` + name + `"`:                                  200,
+			`username*=UTF-8''alice`:                                   401,
+			`username*=ISO-8859-1''J%E4s%F8n%20Doe`:                    400,
+			`username*=UTF-8''J%E4s%F8n%20Doe`:                         400,
+			`username*=UTF-8''J%C3%`:                                   400,
+			`username*=alice`:                                          400,
+			`username*=UTF-8''`:                                        400,
+			`username="alice", username*=UTF-8''J%C3%A4s%C3%B8n%20Doe`: 400,
+		} {
+			p.Authorize = func(r *sip.Request, challenge *sip.Response) bool {
+				if !auth.Authorize(r, challenge, name, "Secret, or not?") {
+					return false
+				}
+				r.Set("Authorization", strings.Replace(r.Get("Authorization"), `username="`+name+`"`, extended, 1))
+				return true
+			}
+			require.Equal(t, code, register(t, p).Code, extended)
+		}
+	})
+}
+
+// TestSeveralCredentials: those for another realm, or by an algorithm that is not ours, do not hide the right ones (§22.3).
+func TestSeveralCredentials(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		p := serve(t, k, sipproxy.Chain{(&auth.Digest{Source: users(), Realm: domain}).Middleware}.ThenFunc(accept))
+		p.Authorize = func(r *sip.Request, challenge *sip.Response) bool {
+			ok := auth.Authorize(r, challenge, "alice", "secret of alice")
+			r.Prepend("Authorization", `Digest username="alice", realm="example.org", nonce="x", uri="sip:example.com", response="00"`)
+			r.Prepend("Authorization", `Digest username="alice", realm="example.com", nonce="x", uri="sip:example.com", response="00", algorithm=AKAv1-MD5`)
+			r.Prepend("Authorization", `Bearer abc`)
+			return ok
+		}
+		require.Equal(t, 200, register(t, p).Code)
+	})
+}
+
 func TestOwn(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
 		d := &auth.Digest{Source: users(), Realm: domain}
