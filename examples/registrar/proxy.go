@@ -117,7 +117,7 @@ func (p *proxy) assemble() {
 	if len(c.domains) > 0 {
 		p.registrar.Domains = c.domains
 	}
-	p.registering, p.calling = &auth.Digest{}, &auth.Digest{Proxy: true}
+	p.registering, p.calling = &auth.Digest{QOP: qops}, &auth.Digest{Proxy: true, QOP: qops}
 	p.registering.Exempt = func(r *sipproxy.Request) bool {
 		return r.Method != sip.REGISTER || p.users == nil || !p.asksForPassword(r)
 	}
@@ -275,5 +275,8 @@ func (c *config) onLoopback() bool {
 	}
 	return len(c.listen) > 0
 }
+
+// qops: qop=auth is offered; phones from before RFC 3261 answer without any (§22.4), and use a nonce up each time.
+const qops = auth.QOPAuth | auth.QOPNone
 
 const ringBeforeVoicemail = 30 * time.Second
