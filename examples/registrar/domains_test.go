@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -92,6 +93,30 @@ func TestWrongPassword(t *testing.T) {
 		}
 		alice.Authorize = right
 		x.register(alice).Expect(200)
+	})
+}
+
+// A flood of REGISTERs without passwords, or of scanners, leaves nothing behind.
+func TestFlood(t *testing.T) {
+	c := settings()
+	c.users = accounts(t, "alice")
+	scenario(t, c, func(x *exchange) {
+		mallory := x.stranger("mallory", "203.0.113.9")
+		for i := range 300 {
+			mallory.Request(x, sip.REGISTER, "sip:"+office, func(r *sip.Request) {
+				r.Set("To", fmt.Sprintf("<sip:u%d@%s>", i, office))
+				r.Set("Contact", "<sip:x@203.0.113.9>")
+			}).Expect(401)
+			x.Sleep(30 * time.Millisecond) // 33 a second
+		}
+		st := x.p.server.Stats()
+		require.Zero(x, st.Transactions.ServersTotal)
+		require.Zero(x, x.p.registering.Stats().Nonces)
+		for aor := range x.p.store.Scan(context.Background()) {
+			require.Fail(x, "registered", aor)
+		}
+		x.registered("alice", "192.0.2.5")
+		mallory.Request(x, sip.REGISTER, "sip:"+office, func(r *sip.Request) { r.Set("User-Agent", "friendly-scanner") }).Nothing(time.Second)
 	})
 }
 

@@ -161,9 +161,7 @@ func (p *proxy) serve(out io.Writer) error {
 		Logger:     p.log,
 	}
 	p.server = s
-	if p.users == nil { // counts of nonces need transactions
-		s.Accept = p.accept
-	}
+	s.Accept = p.accept
 	if j, ok := p.store.(*registrar.Journal); ok {
 		// What a batch of REGISTERs changes is written at once, before their answers leave.
 		s.BeforeSend = func() { _ = j.Flush(context.Background()) } // the journal logs what goes wrong
@@ -186,12 +184,13 @@ func (p *proxy) serve(out io.Writer) error {
 	return err
 }
 
-// accept lets REGISTERs for us go without a transaction where their answers need no waiting.
+// accept lets REGISTERs for us go without a transaction where their answers need no waiting: a flood of them leaves nothing behind (§26.3.2.4). Those
+// with credentials have one, which the counts of nonces need.
 func (p *proxy) accept(r *sipproxy.Request) sipproxy.Mode {
-	if p.forUs(r.URI) {
-		return p.registrar.Accept(r)
+	if p.users != nil && r.Has("Authorization") || !p.forUs(r.URI) {
+		return sipproxy.Stateful
 	}
-	return sipproxy.Stateful
+	return p.registrar.Accept(r)
 }
 
 // contacts writes aliases into the Contacts of phones behind NAT and reads them, with -contact-alias.
