@@ -23,10 +23,43 @@ const (
 
 // knownMethod gives the constant for a registered method, so that what keeps a Method does not keep a message's text.
 func knownMethod(s string) Method {
-	for _, m := range [...]Method{INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, MESSAGE, REFER, PUBLISH, INFO, SUBSCRIBE, NOTIFY} {
-		if string(m) == s {
-			return m
-		}
+	if m := everydayMethod(s); m != "" {
+		return m
 	}
 	return Method(s)
+}
+
+// everydayMethod is "" for a method that is not registered.
+func everydayMethod(s string) Method {
+	switch Method(s) {
+	case INVITE:
+		return INVITE
+	case ACK:
+		return ACK
+	case BYE:
+		return BYE
+	case CANCEL:
+		return CANCEL
+	case OPTIONS:
+		return OPTIONS
+	case REGISTER:
+		return REGISTER
+	case PRACK:
+		return PRACK
+	case UPDATE:
+		return UPDATE
+	case MESSAGE:
+		return MESSAGE
+	case REFER:
+		return REFER
+	case PUBLISH:
+		return PUBLISH
+	case INFO:
+		return INFO
+	case SUBSCRIBE:
+		return SUBSCRIBE
+	case NOTIFY:
+		return NOTIFY
+	}
+	return ""
 }

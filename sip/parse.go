@@ -237,7 +237,34 @@ func (h *Header) chunks(i, end int) {
 }
 
 // scanField reads the field line at i with its folds (§7.3.1) into f and gives the index behind it. A line over maxLine is left to the caller.
+// Here are the lines that look as usual; the rest is scanOdd's.
 func (h *Header) scanField(f *field, i int) int {
+	text := h.text
+	end := i + strings.IndexByte(text[i:], '\n') + 1
+	line := text[i:end]
+	if len(line) > maxLine || end < len(text) && isBlank(text[end]) {
+		return h.scanOdd(f, i)
+	}
+	colon := 0
+	for colon < len(line) && line[colon] != ':' {
+		colon++
+	}
+	val, valEnd := colon+2, len(line)-2
+	if val >= valEnd || line[val-1] != ' ' || line[val] <= ' ' || line[valEnd] != '\r' || line[valEnd-1] <= ' ' {
+		return h.scanOdd(f, i)
+	}
+	id := everydayName(line[:colon])
+	if id == idOther {
+		return h.scanOdd(f, i)
+	}
+	*f = field{at: uint32(i), size: uint16(len(line)), val: uint16(val), valLen: uint16(valEnd - val), id: id}
+	return end
+}
+
+// scanOdd is scanField for every line there can be.
+//
+//go:noinline
+func (h *Header) scanOdd(f *field, i int) int {
 	text := h.text
 	end := len(text)
 	for at := i; ; {
