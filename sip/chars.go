@@ -8,6 +8,7 @@ const (
 	isUserChar             // what the user part may hold without escape
 	isBreak                // SP, HT, CR, LF
 	isURIParam             // what passes in URI parameters without a further look
+	isPlain                // what a parameter value without quotes may hold
 )
 
 var classes = makeClasses()
@@ -21,6 +22,11 @@ func makeClasses() (t [256]uint8) {
 	mark := func(set string, class uint8) {
 		for i := range len(set) {
 			t[set[i]] |= class
+		}
+	}
+	for c := '!'; c <= '~'; c++ {
+		if c != ';' && c != ',' && c != '"' {
+			t[c] |= isPlain
 		}
 	}
 	mark("-.!%*_+`'~", isToken)

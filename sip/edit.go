@@ -58,12 +58,13 @@ func (h *Header) Prepend(name, value string) {
 	id := lookupName(name)
 	f := h.make(id, name, value)
 	h.insert(h.topAt(id, name), f)
-	h.pushed(id)
+	h.pushed(id, &f)
 }
 
 // pushed is fixLength behind a new topmost value. A Via is what makes a message leave: from here on it may go by a stream (§16.6 step 9).
-func (h *Header) pushed(id fieldID) {
+func (h *Header) pushed(id fieldID, f *field) {
 	if id == idVia {
+		h.notePushed(f)
 		h.needLength()
 		return
 	}
@@ -224,8 +225,9 @@ func (h *Header) PrependFunc(name string, f func(b []byte) []byte) {
 	g := h.open(id, name)
 	h.arena = f(h.arena)
 	h.clean(g.start() + int(g.val))
-	h.insert(h.topAt(id, name), h.shut(g))
-	h.pushed(id)
+	g = h.shut(g)
+	h.insert(h.topAt(id, name), g)
+	h.pushed(id, &g)
 }
 
 // AddFunc is Add with a value that f appends to the bytes it is given, as for PrependFunc.

@@ -14,6 +14,7 @@ func (h *Header) PushVia(v Via) {
 		at = 0
 	}
 	h.insert(at, f)
+	h.notePushed(&f)
 	h.needLength()
 }
 
@@ -44,7 +45,9 @@ func (h *Header) SetViaReceived(received string, rport uint16) {
 	g := h.reopen(f)
 	h.appendReceived(all[:one], received, rport)
 	h.arena = append(h.arena, all[one:]...)
-	h.replace(i, h.shut(g))
+	g = h.shut(g)
+	h.replace(i, g)
+	h.vias[0] = plainVia(h.value(&g), g.at)
 }
 
 // appendReceived copies one Via value with the parameters in place where they were, else behind the others.

@@ -36,6 +36,7 @@ func FuzzPipeline(f *testing.F) {
 		require.Equal(t, len(m.String()), m.Len())
 		valid := m.Valid(Limits{}) == nil
 		lookAt(h)
+		marksAgree(t, h)
 		before := m.String()
 		r, ok := m.(*Request)
 		if !ok {
@@ -43,12 +44,14 @@ func FuzzPipeline(f *testing.F) {
 			res.PopVia()
 			res.SetToTag("x")
 			again(t, res)
+			marksAgree(t, res.Head())
 			require.Equal(t, before, m.String())
 			return
 		}
 		again(t, NewResponse(r, 404, "", "tt"))
 		c := r.Clone()
 		edit(c)
+		marksAgree(t, c.Head())
 		again(t, c)
 		if p := again(t, c).(*Request); valid {
 			require.Nil(t, p.Valid(Limits{}))
@@ -57,7 +60,13 @@ func FuzzPipeline(f *testing.F) {
 			require.Equal(t, "new", p.ToTag())
 			require.Equal(t, r.Body(), p.Body())
 		}
-		again(t, NewResponse(c, 404, "", "tt"))
+		for _, q := range []*Request{r, c} {
+			res := NewResponse(q, 404, "", "tt")
+			again(t, res)
+			marksAgree(t, res.Head())
+			res.PopVia()
+			marksAgree(t, res.Head())
+		}
 		require.Equal(t, before, r.String())
 	})
 }

@@ -23,7 +23,8 @@ type Header struct {
 	trailing uint32
 	count    uint16
 	flags    flags
-	inline   [inlineFields]field // behind all pointers, so that the collector need not look at it
+	marks
+	inline [inlineFields]field // behind all pointers, so that the collector need not look at it
 }
 
 const inlineFields = 24

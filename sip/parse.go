@@ -174,9 +174,12 @@ func (h *Header) index(text string, i int) {
 			h.chunks(from, i)
 			continue
 		}
-		if f.id == idContentLength {
+		switch f.id {
+		case idContentLength:
 			lengths++
 			length = h.frame(h.value(f), length, lengths)
+		case idVia, idFrom, idTo:
+			h.note(h, f)
 		}
 	}
 	h.endHeader(i, length)

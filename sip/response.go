@@ -10,7 +10,7 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 	}
 	res := newAnswer()
 	res.Code, res.Reason, res.Cause = code, reason, ErrLocal
-	res.text = r.text
+	res.text, res.marks = r.text, r.shared()
 	res.blank()
 	from := len(res.arena)
 	res.arena = appendStatusLine(res.arena, code, reason)

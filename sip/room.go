@@ -3,10 +3,10 @@ package sip
 // Messages are allocated with room for their edits behind them, which spares the arena an allocation of its own: a
 // received message may get received and rport, a clone goes out with Via, Record-Route, Max-Forwards and Request-URI.
 const (
-	requestRoom  = 168 // with a Request and the allocator's 8 bytes: size class 704
-	cloneRoom    = 360 // 896
-	responseRoom = 208 // with a Response: 640
-	answerRoom   = 272 // 704
+	requestRoom  = 120 // with a Request and the allocator's 8 bytes: size class 704
+	cloneRoom    = 312 // 896
+	responseRoom = 160 // with a Response: 640
+	answerRoom   = 224 // 704
 )
 
 func newRequest() *Request {

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"strconv"
+	"strings"
 )
 
 // A Fault says what is wrong with a message and how a server answers it.
@@ -25,18 +26,21 @@ type Limits struct {
 }
 
 func (l Limits) filled() Limits {
-	def := func(p *int, d int) {
-		if *p <= 0 {
-			*p = d
-		}
-	}
-	def(&l.MessageBytes, 65535)
-	def(&l.HeaderBytes, 32768)
-	def(&l.Fields, 256)
-	def(&l.Vias, 70)
-	def(&l.URIBytes, 4096)
-	return l
+	return Limits{l.messageBytes(), l.headerBytes(), l.fields(), l.vias(), l.uriBytes()}
 }
+
+func or(n, def int) int {
+	if n <= 0 {
+		return def
+	}
+	return n
+}
+
+func (l *Limits) messageBytes() int { return or(l.MessageBytes, 65535) }
+func (l *Limits) headerBytes() int  { return or(l.HeaderBytes, 32768) }
+func (l *Limits) fields() int       { return or(l.Fields, 256) }
+func (l *Limits) vias() int         { return or(l.Vias, 70) }
+func (l *Limits) uriBytes() int     { return or(l.URIBytes, 4096) }
 
 func fault(code int, field, why string) *Fault {
 	return &Fault{Code: code, Field: field, Reason: StatusText(code) + " (" + why + ")"}
@@ -45,7 +49,6 @@ func fault(code int, field, why string) *Fault {
 // Valid checks a request by RFC 3261: start line, framing, the fields every request needs, and those a proxy acts on.
 // What the meaning of fields calls for (416, 420, 482, 483) is left to who forwards.
 func (r *Request) Valid(l Limits) *Fault {
-	l = l.filled()
 	if f := r.validSize(&l); f != nil {
 		return f
 	}
@@ -57,11 +60,10 @@ func (r *Request) Valid(l Limits) *Fault {
 
 // Valid checks a response; one with a fault is dropped (§18.1.2, §8.1.3).
 func (r *Response) Valid(l Limits) *Fault {
-	l = l.filled()
 	if r.Code < 100 || r.Code > 699 {
 		return fault(400, "", "status code "+strconv.Itoa(r.Code))
 	}
-	if !equalFold(r.Version(), "SIP/2.0") {
+	if !strings.HasPrefix(r.startLine(), "SIP/2.0 ") && !equalFold(r.Version(), "SIP/2.0") {
 		return fault(505, "", r.Version())
 	}
 	if f := r.validSize(&l); f != nil {
@@ -75,25 +77,39 @@ func (h *Header) validSize(l *Limits) *Fault {
 	if h.flags&edited != 0 {
 		size = h.len()
 	}
-	switch {
-	case size > l.MessageBytes || h.flags&tooLarge != 0:
-		return fault(513, "", "over "+strconv.Itoa(l.MessageBytes)+" bytes")
-	case size-len(h.Body()) > l.HeaderBytes:
-		return fault(513, "", "header over "+strconv.Itoa(l.HeaderBytes)+" bytes")
-	case int(h.count) > l.Fields || h.flags&tooMany != 0:
-		return fault(513, "", "over "+strconv.Itoa(l.Fields)+" header fields")
+	if size <= l.messageBytes() && size-len(h.Body()) <= l.headerBytes() && int(h.count) <= l.fields() && h.flags&(tooLarge|tooMany) == 0 {
+		return nil
 	}
-	return nil
+	return h.oversize(l, size)
+}
+
+//go:noinline
+func (h *Header) oversize(l *Limits, size int) *Fault {
+	switch {
+	case size > l.messageBytes() || h.flags&tooLarge != 0:
+		return fault(513, "", "over "+strconv.Itoa(l.messageBytes())+" bytes")
+	case size-len(h.Body()) > l.headerBytes():
+		return fault(513, "", "header over "+strconv.Itoa(l.headerBytes())+" bytes")
+	}
+	return fault(513, "", "over "+strconv.Itoa(l.fields())+" header fields")
 }
 
 func (r *Request) validStart(l *Limits) *Fault {
+	if r.flags&(versionOdd|startOdd) == 0 && int(r.start.size) <= l.uriBytes() && r.uriErr == nil && r.URI.Headers == "" {
+		return nil
+	}
+	return r.startFault(l)
+}
+
+// startFault is validStart's exact look.
+//
+//go:noinline
+func (r *Request) startFault(l *Limits) *Fault {
 	if r.flags&versionOdd != 0 {
 		return fault(505, "", r.Version())
 	}
-	if int(r.start.size) > l.URIBytes { // only then worth an exact look
-		if n := int(r.start.size) - len(r.Method) - len("  SIP/2.0\r\n"); n > l.URIBytes {
-			return fault(414, "", "over "+strconv.Itoa(l.URIBytes)+" bytes")
-		}
+	if n := int(r.start.size) - len(r.Method) - len("  SIP/2.0\r\n"); n > l.uriBytes() {
+		return fault(414, "", "over "+strconv.Itoa(l.uriBytes())+" bytes")
 	}
 	switch {
 	case r.uriErr != nil:
@@ -118,21 +134,28 @@ func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
 		if f.id-1 >= idContact { // unsigned: idOther too
 			continue
 		}
-		if f := h.validField(f, &vias, seen, m, request); f != nil {
+		if n, ok := h.plainField(f, seen, m, request); ok {
+			vias += n
+		} else if f := h.validField(f, &vias, seen, m, request); f != nil {
 			return f
 		}
 		seen |= 1 << f.id
 	}
+	if seen&needed != needed || h.flags&noTail != 0 || vias > l.vias() {
+		return h.incomplete(l, seen)
+	}
+	return nil
+}
+
+//go:noinline
+func (h *Header) incomplete(l *Limits, seen uint32) *Fault {
 	if seen&needed != needed {
 		return missing(seen)
 	}
 	if h.flags&noTail != 0 {
 		return fault(400, "", "no empty line behind the header fields")
 	}
-	if vias > l.Vias {
-		return fault(513, "Via", "over "+strconv.Itoa(l.Vias)+" Vias")
-	}
-	return nil
+	return fault(513, "Via", "over "+strconv.Itoa(l.vias())+" Vias")
 }
 
 // needed are the fields without which no message can be handled (§8.1.1). Max-Forwards is not: RFC 2543 did not know it.
@@ -162,6 +185,9 @@ func (h *Header) framing() *Fault {
 	return fault(400, "", "folded start line")
 }
 
+// validField is for the fields that plainField does not know.
+//
+//go:noinline
 func (h *Header) validField(f *field, vias *int, seen uint32, m Method, request bool) *Fault {
 	var why string
 	switch f.id {

@@ -148,6 +148,10 @@ func (v Via) AppendTo(b []byte) []byte {
 
 // Branch returns the branch parameter, "" when absent.
 func (v Via) Branch() string {
+	p := string(v.Params)
+	if from, to, ok := plainParams(p, 0, "branch"); ok {
+		return p[from:to]
+	}
 	b, _ := v.Params.Get("branch")
 	return b
 }

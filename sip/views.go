@@ -16,10 +16,21 @@ func (h *Header) raw(id fieldID) (string, bool) {
 
 // Via is the topmost Via value. Like all typed views it gives the zero value and ErrNoField when the field is absent, a *ParseError when it is malformed.
 func (h *Header) Via() (Via, error) {
-	s, ok := h.raw(idVia)
-	if !ok {
+	i := h.first(idVia)
+	if i < 0 {
 		return Via{}, ErrNoField
 	}
+	f := &h.list()[i]
+	if m := h.via(f); m != nil {
+		return m.of(h.value(f)), nil
+	}
+	return firstVia(h.value(f))
+}
+
+// firstVia is Via for a value of unusual form.
+//
+//go:noinline
+func firstVia(s string) (Via, error) {
 	for rest := s; rest != ""; {
 		if s, rest = cutComma(rest); s != "" {
 			return ParseVia(s)
@@ -30,15 +41,30 @@ func (h *Header) Via() (Via, error) {
 
 // Branch is the branch parameter of the topmost Via, "" when absent. It does not check the Via.
 func (h *Header) Branch() string {
-	s, _ := h.raw(idVia)
-	if c := commaAt(s); c >= 0 {
-		s = s[:c]
-	}
-	i := strings.IndexByte(s, ';')
+	i := h.first(idVia)
 	if i < 0 {
 		return ""
 	}
-	b, _ := Params(s[i:]).Get("branch")
+	f := &h.list()[i]
+	if m := h.via(f); m != nil {
+		return h.value(f)[m.branch:m.branchEnd]
+	}
+	return branchIn(h.value(f))
+}
+
+// branchIn is Branch for a value of unusual form.
+//
+//go:noinline
+func branchIn(s string) string {
+	first := ""
+	for first == "" && s != "" {
+		first, s = cutComma(s)
+	}
+	i := strings.IndexByte(first, ';')
+	if i < 0 {
+		return ""
+	}
+	b, _ := Params(first[i:]).Get("branch")
 	return b
 }
 
@@ -64,13 +90,28 @@ func (h *Header) From() (NameAddr, error) { return h.nameAddr(idFrom) }
 func (h *Header) To() (NameAddr, error) { return h.nameAddr(idTo) }
 
 // FromTag is the tag of From, "" when absent. It parses no URI.
-func (h *Header) FromTag() string { return h.tag(idFrom) }
+func (h *Header) FromTag() string { return h.tag(idFrom, &h.from) }
 
 // ToTag is the tag of To, "" when absent. It parses no URI.
-func (h *Header) ToTag() string { return h.tag(idTo) }
+func (h *Header) ToTag() string { return h.tag(idTo, &h.to) }
 
-func (h *Header) tag(id fieldID) string {
-	s, _ := h.raw(id)
+func (h *Header) tag(id fieldID, m *tagMark) string {
+	i := h.first(id)
+	if i < 0 {
+		return ""
+	}
+	f := &h.list()[i]
+	if s := h.value(f); f.at != m.at {
+		return tagIn(s)
+	} else {
+		return s[m.tag:m.end]
+	}
+}
+
+// tagIn is tag for a value of unusual form.
+//
+//go:noinline
+func tagIn(s string) string {
 	t, _ := Params(s[addrParamsAt(s):]).Get("tag")
 	return t
 }
@@ -108,6 +149,9 @@ func (h *Header) CSeq() (seq uint32, m Method, err error) {
 	s, ok := h.raw(idCSeq)
 	if !ok {
 		return 0, "", ErrNoField
+	}
+	if seq, m = plainCSeq(s); m != "" {
+		return seq, m, nil
 	}
 	seq, m, reason := parseCSeq(s)
 	if reason != "" {

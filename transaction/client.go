@@ -45,12 +45,11 @@ func (l *Layer) Request(req *sip.Request, f transport.Flow, u ClientUser) (*Clie
 
 // request opens a transaction whose place is reserved.
 func (l *Layer) request(req *sip.Request, f transport.Flow, u ClientUser) (*Client, error) {
-	via, err := req.Via()
-	if err != nil {
+	if _, err := req.Via(); err != nil {
 		l.clients.Add(-1)
 		return nil, err
 	}
-	c := &Client{branch: branchOf(via), method: methodName(req.Method), flow: f, req: req, user: u}
+	c := &Client{branch: req.Branch(), method: methodName(req.Method), flow: f, req: req, user: u}
 	c.layer = l
 	c.link.hash = l.clientHash(c.branch)
 	c.m.reliable = l.net.reliable(f)
@@ -121,7 +120,7 @@ func (l *Layer) MatchResponse(res *sip.Response, f transport.Flow) bool {
 	if err != nil {
 		return false
 	}
-	branch := branchOf(via)
+	branch := res.Branch()
 	hash := l.clientHash(branch)
 	s := l.shard(hash)
 	s.Lock()

@@ -162,22 +162,3 @@ func methodName(m sip.Method) sip.Method {
 	}
 	return sip.Method(strings.Clone(string(m)))
 }
-
-// branchOf is v.Branch, quick for the way nearly everybody writes it.
-func branchOf(v sip.Via) string {
-	p := string(v.Params)
-	i := strings.Index(p, ";branch=")
-	if i < 0 || strings.IndexByte(p, '"') >= 0 {
-		return v.Branch()
-	}
-	p = p[i+len(";branch="):]
-	for i := range len(p) {
-		switch p[i] {
-		case ';':
-			return p[:i]
-		case ' ', '\t', '\r', '\n':
-			return v.Branch()
-		}
-	}
-	return p
-}

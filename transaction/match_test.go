@@ -165,18 +165,6 @@ func TestMatchResponse(t *testing.T) {
 	require.Equal(t, []int{180}, u.responses())
 }
 
-func TestBranchOf(t *testing.T) {
-	for _, params := range []string{
-		"", ";branch=z9hG4bK1", ";rport;branch=z9hG4bK1;received=192.0.2.1", ";Branch=z9hG4bK1", "; branch = z9hG4bK1 ;x",
-		";x=\";branch=a\";branch=z9hG4bK1", ";branch=z9hG4bK1 ", ";branch", ";branch=", ";branch=;x", ";xbranch=1",
-	} {
-		v, err := sip.ParseVia("SIP/2.0/UDP h" + params)
-		if err == nil {
-			require.Equal(t, v.Branch(), branchOf(v), params)
-		}
-	}
-}
-
 func TestScanRequest(t *testing.T) {
 	for _, tc := range []struct{ text, method, branch string }{
 		{"INVITE sip:b@y SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nVia: SIP/2.0/UDP i;branch=z9hG4bK2\r\n", "INVITE", "z9hG4bK1"},

@@ -43,7 +43,7 @@ func (l *Layer) NewServer(req *sip.Request, f transport.Flow, u ServerUser) (*Se
 	if err := l.reserve(&l.servers, l.maxServers); err != nil {
 		return nil, err
 	}
-	branch := branchOf(via)
+	branch := req.Branch()
 	t := &Server{
 		key:    newServerKey(req, via, branch),
 		method: methodName(req.Method),
@@ -104,7 +104,7 @@ func (l *Layer) MatchRequest(req *sip.Request, f transport.Flow) (tx *Server, ab
 	if err != nil {
 		return nil, false
 	}
-	branch := branchOf(via)
+	branch := req.Branch()
 	hash := l.serverHash(req, via, branch)
 	if req.Method == sip.ACK {
 		return l.matchACK(req, via, branch, hash)

@@ -1,0 +1,141 @@
+package sip
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// marksAgree wants what is read by marks to be what the parsers find in the same fields.
+func marksAgree(t *testing.T, h *Header) {
+	t.Helper()
+	if s, ok := h.raw(idVia); ok {
+		want, wantErr := firstVia(s)
+		v, err := h.Via()
+		require.Equal(t, wantErr, err)
+		require.Equal(t, want, v)
+		require.Equal(t, branchIn(s), h.Branch())
+		if err == nil {
+			b, _ := want.Params.Get("branch")
+			require.Equal(t, b, h.Branch())
+			require.Equal(t, b, v.Branch())
+		}
+	}
+	from, _ := h.raw(idFrom)
+	require.Equal(t, tagIn(from), h.FromTag())
+	to, _ := h.raw(idTo)
+	require.Equal(t, tagIn(to), h.ToTag())
+	if s, ok := h.raw(idCSeq); ok {
+		n, m, why := parseCSeq(s)
+		seq, method, err := h.CSeq()
+		require.Equal(t, why == "", err == nil)
+		require.Equal(t, n, seq)
+		require.Equal(t, m, method)
+	}
+	for _, f := range h.list() {
+		switch {
+		case f.id == idVia && h.via(&f) != nil:
+			n, why := checkVias(h.value(&f))
+			require.Empty(t, why)
+			require.Equal(t, 1, n)
+		case f.at == h.from.at, f.at == h.to.at:
+			require.Empty(t, checkAddr(h.value(&f)))
+		}
+	}
+}
+
+func TestMarksVia(t *testing.T) {
+	for _, tc := range []struct {
+		via   string
+		plain bool
+	}{
+		{"SIP/2.0/UDP h", true},
+		{"SIP/2.0/UDP 192.0.2.1:5070;rport;branch=z9hG4bK1;received=192.0.2.1", true},
+		{"SIP/2.0/TLS [2001:db8::1]:5061;Branch=z9hG4bK1", true},
+		{"SIP/2.0/UDP h;branch;branch=z9hG4bK1", true},
+		{"SIP/2.0/UDP h;branch=a;branch=b", true},
+		{"SIP/2.0/UDP h;xbranch=1;branc=2", true},
+		{"SIP/2.0/UDP h;branch=a=b", true},
+		{"SIP/2.0/UDP h:5060;branch=", false},
+		{"SIP/2.0/UDP h;branch=;x", false},
+		{"SIP/2.0/UDP h; branch = z9hG4bK1 ;x", false},
+		{"SIP/2.0/UDP h;x=\";branch=a\";branch=z9hG4bK1", false},
+		{"SIP/2.0/UDP h;branch=1, SIP/2.0/UDP i;branch=2", false},
+		{", SIP/2.0/UDP h;branch=1", false},
+		{"SIP / 2.0 / UDP h;branch=1", false},
+		{"SIP/2.0/UDP\th;branch=1", false},
+		{"SIP/2.0/UDP h:0", false},
+		{"SIP/2.0/UDP h:70000", false},
+		{"SIP/2.0/UDP h x", false},
+		{"SIP/2.0/UDP ;branch=1", false},
+		{"SIP/2.0/UDP h;;branch=1", false},
+		{"SIP/2.0/ h", false},
+		{"SIP/2.0/UDP", false},
+		{"", false},
+	} {
+		r, err := ParseRequest("OPTIONS sip:a SIP/2.0\r\nVia: " + tc.via + "\r\nVia: SIP/2.0/UDP second;branch=2\r\n\r\n")
+		require.NoError(t, err)
+		h := r.Head()
+		require.Equal(t, tc.plain, h.via(&h.list()[0]) != nil, tc.via)
+		marksAgree(t, h)
+		r.PopVia()
+		marksAgree(t, h)
+	}
+}
+
+func TestMarksTag(t *testing.T) {
+	for _, tc := range []struct {
+		from, tag string
+		plain     bool
+	}{
+		{"<sip:a@b>;tag=1", "1", true},
+		{`"A B" <sip:a@b;tag=no>;x;TAG=1;tag=2`, "1", true},
+		{"A <sip:b>;tag;tag=2", "", true},
+		{"<sip:a@b>", "", true},
+		{"<sip:a@b>;tag=a>b", "a>b", true},
+		{"sip:a@b;tag=1", "1", false},
+		{"<sip:a@b> ;tag=1", "1", false},
+		{"<sip:a@b>;tag=", "", false},
+		{`<sip:a@b>;x=";tag=1";tag=2`, "2", false},
+		{"<sip:a@b>;tag = 1", "1", false},
+		{"<tel:1>;tag=1", "1", false},
+		{"<sip:a@b>x;tag=1", "1", false},
+		{"<sip:a@b>;tag=1;;", "1", false},
+	} {
+		r, err := ParseRequest("OPTIONS sip:a SIP/2.0\r\nFrom: " + tc.from + "\r\nTo: " + tc.from + "\r\n\r\n")
+		require.NoError(t, err)
+		require.Equal(t, tc.plain, r.from.at != 0, tc.from)
+		require.Equal(t, tc.plain, r.to.at != 0, tc.from)
+		require.Equal(t, tc.tag, r.FromTag(), tc.from)
+		require.Equal(t, tc.tag, r.ToTag(), tc.from)
+		marksAgree(t, r.Head())
+	}
+}
+
+// Marks follow the edits of a message on its way, those of one made from another included.
+func TestMarksOfEdits(t *testing.T) {
+	r, err := ParseRequest("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h;rport;branch=z9hG4bK1\r\nVia: SIP/2.0/UDP i;branch=z9hG4bK2\r\n" +
+		"From: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n")
+	require.NoError(t, err)
+	r.SetViaReceived("192.0.2.9", 4711)
+	marksAgree(t, r.Head())
+	require.NotNil(t, r.via(&r.list()[0]))
+
+	c := r.Clone()
+	c.PushVia(Via{Transport: "UDP", Host: "p", Params: ";branch=z9hG4bKp"})
+	require.Equal(t, "z9hG4bKp", c.Branch())
+	require.NotNil(t, c.via(&c.list()[0]))
+	marksAgree(t, c.Head())
+	c.PopVia()
+	require.Equal(t, r.Branch(), c.Branch())
+	marksAgree(t, c.Head())
+
+	res := NewResponse(r, 200, "", "tag") // another arena, in which other lines lie at the same places
+	marksAgree(t, res.Head())
+	require.Equal(t, "tag", res.ToTag())
+	require.Equal(t, r.Branch(), res.Branch())
+	res.Set("From", "<sip:x@y>;tag=new")
+	require.Equal(t, "new", res.FromTag())
+	res.Set("Via", "SIP/2.0/UDP other;branch=z9hG4bKo")
+	require.Equal(t, "z9hG4bKo", res.Branch())
+}
