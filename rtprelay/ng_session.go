@@ -63,7 +63,7 @@ func (e *NG) exchange(ctx context.Context, p *Params, verb string) (Result, erro
 		return Result{}, err
 	}
 	if !p.Options.NoMark && !d.Marked {
-		sdp += marker + d.eol
+		sdp += marker + d.eol()
 	}
 	return Result{SDP: sdp, Streams: n}, nil
 }
@@ -117,7 +117,7 @@ func (e *NG) check(before *Description, sdp string) (string, error) {
 		}
 	}
 	if !strings.HasSuffix(sdp, "\n") {
-		sdp += before.eol
+		sdp += before.eol()
 	}
 	return sdp, nil
 }

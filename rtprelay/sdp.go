@@ -58,12 +58,13 @@ type Description struct {
 	Addr   netip.Addr // session-level c=; invalid for a host name or when there is none
 	Marked bool       // carries a=nortpproxy:yes
 
-	text   string
-	eol    string
-	conn   string // the session-level c= line
-	lines  []line
-	media0 [2]Media // room for the usual call without a further allocation
-	lines0 [16]line
+	bareLF bool // lines end without a carriage return
+
+	conn0, conn1 uint16 // the session-level c= line in text
+	text         string
+	lines        []line
+	media0       [1]Media // room for the usual call without a further allocation, in one of 352 bytes
+	lines0       [10]line
 }
 
 // lineKind says what Rewrite does at a line.
@@ -95,7 +96,7 @@ func ParseSDP(body string) (*Description, error) {
 	if len(body) > maxSDP {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrBadSDP, maxSDP)
 	}
-	d := &Description{text: body, eol: "\r\n"}
+	d := &Description{text: body}
 	d.Media, d.lines = d.media0[:0], d.lines0[:0]
 	p := sdpParser{d: d}
 	for at := 0; at < len(body); {
@@ -108,9 +109,9 @@ func ParseSDP(body string) (*Description, error) {
 		if end > at && body[end-1] == '\r' {
 			end--
 		} else if at == 0 && next > end {
-			d.eol = "\n"
+			d.bareLF = true
 		}
-		if end-at >= 2 && body[at+1] == '=' {
+		if end-at >= 2 && body[at+1] == '=' && (p.slot || concerns[body[at]]) {
 			if err := p.line(at, end, next); err != nil {
 				return nil, err
 			}
@@ -120,6 +121,16 @@ func ParseSDP(body string) (*Description, error) {
 	p.endSection(len(body))
 	p.finish()
 	return d, nil
+}
+
+// concerns are the types of lines that are looked at.
+var concerns = [256]bool{'o': true, 'c': true, 'm': true, 'a': true}
+
+func (d *Description) eol() string {
+	if d.bareLF {
+		return "\n"
+	}
+	return "\r\n"
 }
 
 type sdpParser struct {
@@ -209,7 +220,7 @@ func (p *sdpParser) connection(at, end, next int) {
 	addr, _ := literal(token)
 	p.add(lineConn, at, next, f0, a1)
 	if p.cur == nil {
-		p.d.Addr, p.d.conn = addr, text[at:end]
+		p.d.Addr, p.d.conn0, p.d.conn1 = addr, uint16(at), uint16(end)
 		return
 	}
 	if !p.cur.ownConn {
@@ -237,9 +248,12 @@ func (p *sdpParser) media(at, end, next int) error {
 	if !ok {
 		return fmt.Errorf("%w: port %q", ErrBadSDP, text[p0:p1])
 	}
+	f0, _ := word(text, r1, end)
 	p.index = int8(len(d.Media))
-	d.Media = append(d.Media, Media{Type: text[t0:t1], Proto: text[r0:r1], Port: port, Formats: strings.Trim(text[r1:end], " \t")})
-	p.cur = &d.Media[p.index]
+	d.Media = append(d.Media, Media{})
+	m := &d.Media[p.index]
+	m.Type, m.Proto, m.Port, m.Formats = text[t0:t1], text[r0:r1], port, text[f0:trimEnd(text, f0, end)]
+	p.cur = m
 	p.slot = true
 	p.add(lineMedia, at, next, p0, p1)
 	return nil
@@ -290,7 +304,10 @@ func (p *sdpParser) attribute(at, end, next int) {
 		}
 	case 'p':
 		if v, ok := strings.CutPrefix(attr, "ptime:"); ok && p.cur != nil {
-			p.cur.PTime, _ = port16(strings.TrimSpace(v))
+			v0, v1 := word(v, 0, len(v))
+			if v1 == len(v) {
+				p.cur.PTime, _ = port16(v[v0:])
+			}
 		}
 	case 'n':
 		if attr == marker[2:] {
@@ -306,10 +323,13 @@ func (p *sdpParser) rtcp(v string, at, end, next int) {
 	if !ok || p.cur == nil {
 		return
 	}
-	_, n1 := word(v, p1, len(v))
-	_, f1 := word(v, n1, len(v))
-	a0, a1 := word(v, f1, len(v))
-	addr, _ := literal(v[a0:a1])
+	var addr netip.Addr
+	if p1 < len(v) {
+		_, n1 := word(v, p1, len(v))
+		_, f1 := word(v, n1, len(v))
+		a0, a1 := word(v, f1, len(v))
+		addr, _ = literal(v[a0:a1])
+	}
 	p.cur.RTCP = netip.AddrPortFrom(addr, port)
 	p.add(lineRTCP, at, next, at+len("a=rtcp:"), end)
 }

@@ -53,10 +53,10 @@ func (d *Description) Append(dst []byte, streams []Stream, e Edit) []byte {
 	dst = append(dst, d.text[at:]...)
 	if e.Mark && !d.Marked {
 		if dst[len(dst)-1] != '\n' {
-			dst = append(dst, d.eol...)
+			dst = append(dst, d.eol()...)
 		}
 		dst = append(dst, marker...)
-		dst = append(dst, d.eol...)
+		dst = append(dst, d.eol()...)
 	}
 	return dst
 }
@@ -73,7 +73,7 @@ func firstUsable(streams []Stream, n int) int {
 // sessionAddr is what the session-level c= becomes: the address of the first stream that leans on it, else of the first at
 // all, so that the sender's own never leaks; invalid when the line stays.
 func (d *Description) sessionAddr(streams []Stream) netip.Addr {
-	if d.conn == "" || (d.Addr.IsValid() && d.Addr.IsUnspecified()) {
+	if d.conn1 == 0 || (d.Addr.IsValid() && d.Addr.IsUnspecified()) {
 		return netip.Addr{}
 	}
 	first := netip.Addr{}
@@ -171,7 +171,7 @@ func (w *sdpWriter) ownConn(dst []byte, l *line, s *Stream) []byte {
 		dst = append(w.open(dst), "c=IN "...)
 		dst = w.close(appendAddr(dst, s.Addr))
 	case s == nil && w.session.IsValid() && m.Addr != w.session:
-		dst = w.close(append(w.open(dst), w.d.conn...))
+		dst = w.close(append(w.open(dst), w.d.text[w.d.conn0:w.d.conn1]...))
 	}
 	return dst
 }
@@ -179,12 +179,12 @@ func (w *sdpWriter) ownConn(dst []byte, l *line, s *Stream) []byte {
 // open and close frame an added line, also where the body lacks its last line end.
 func (w *sdpWriter) open(dst []byte) []byte {
 	if n := len(dst); n > w.base && dst[n-1] != '\n' {
-		return append(dst, w.d.eol...)
+		return append(dst, w.d.eol()...)
 	}
 	return dst
 }
 
-func (w *sdpWriter) close(dst []byte) []byte { return append(dst, w.d.eol...) }
+func (w *sdpWriter) close(dst []byte) []byte { return append(dst, w.d.eol()...) }
 
 // appendAddr writes "IP4 a" or "IP6 a".
 func appendAddr(dst []byte, a netip.Addr) []byte {
