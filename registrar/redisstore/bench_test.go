@@ -5,9 +5,13 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/sipkit/sipkit/registrar"
 	"github.com/sipkit/sipkit/sip"
@@ -81,9 +85,12 @@ func benchUpdate(b *testing.B, cacheSize, rate int) {
 	run(aors, 0)
 	runtime.GC()
 	b.ResetTimer()
+	ours, theirs := cpuTime(b), redisCPU(b, srv)
 	start := time.Now()
 	took := run(b.N, rate)
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "updates/s")
+	b.ReportMetric((cpuTime(b)-ours)/float64(b.N)*1e6, "cpu-us/op")
+	b.ReportMetric((redisCPU(b, srv)-theirs)/float64(b.N)*1e6, "redis-cpu-us/op")
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 	b.ReportMetric(float64(s.Stats().Operations)/float64(max(1, s.Stats().Trips)), "ops/trip")
@@ -108,4 +115,20 @@ func pace(due chan<- turn, n, rate int) {
 		}
 		due <- x
 	}
+}
+
+// cpuTime is what this process has used, in seconds.
+func cpuTime(b *testing.B) float64 {
+	var u syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
+
+func redisCPU(b *testing.B, srv *server) (sum float64) {
+	for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
+		v, err := strconv.ParseFloat(redisInfo(b, srv, "cpu", name), 64)
+		require.NoError(b, err)
+		sum += v
+	}
+	return sum
 }

@@ -22,8 +22,8 @@
 //
 // The cache is believed while changes are heard. Every three seconds the server that takes the commands is made to publish something; when
 // that has not come within three more, the subscription is given up and the cache is asked no longer until there is another. So a cache is
-// at most six seconds behind, when a connection dies without a word or a failover leaves an old master alive. A server that Redis expires or
-// evicts keys of tells nobody: let it not evict (maxmemory-policy noeviction).
+// at most six seconds behind, when a connection dies without a word or a failover leaves an old master alive. Keys that Redis evicts
+// are gone without a word: let it evict none (maxmemory-policy noeviction).
 //
 // In a Cluster every master is subscribed to, for the changes of its own slots: what the masters pass on to each other comes late, or not
 // at all when they do not see each other, and counts only while a slot moves. Changes go to 16 channels, "sipkit:events:0" to
