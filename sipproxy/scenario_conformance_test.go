@@ -395,3 +395,49 @@ func TestStatelessAnswersOnTheConnection(t *testing.T) {
 		}
 	})
 }
+
+// §9.1, §18.1.1: when the connection of a ringing INVITE has broken, CANCEL and ACK go by a new one.
+func TestCancelAfterTheConnectionBroke(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		if k.Proto != transport.TCP {
+			t.Skip("connections")
+		}
+		serve(t, k, forks(k, "192.0.2.20"))
+		alice := k.Phone("alice", "192.0.2.10")
+		ln, err := k.Network.Host("192.0.2.20").Listen(t.Context(), "tcp", "192.0.2.20:5060")
+		require.NoError(t, err)
+		defer func() { _ = ln.Close() }()
+		accept := func() (net.Conn, func() *sip.Request) {
+			conn, err := ln.Accept()
+			require.NoError(t, err)
+			buf := make([]byte, 4096)
+			return conn, func() *sip.Request {
+				require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+				n, err := conn.Read(buf)
+				require.NoError(t, err)
+				return request(t, string(buf[:n]))
+			}
+		}
+		say := func(conn net.Conn, r *sip.Request, code int) {
+			_, err := conn.Write([]byte(sip.NewResponse(r, code, "", "b").String()))
+			require.NoError(t, err)
+		}
+		call := alice.Invite(t, "sip:bob@example.com")
+		first, read := accept()
+		invite := read()
+		say(first, invite, 180)
+		call.Expect(180)
+		require.NoError(t, first.Close())
+		time.Sleep(time.Second)
+		call.Cancel()
+		second, read := accept()
+		defer func() { _ = second.Close() }()
+		cancel := read()
+		require.Equal(t, sip.CANCEL, cancel.Method)
+		require.Equal(t, invite.Branch(), cancel.Branch())
+		say(second, cancel, 200)
+		say(second, invite, 487)
+		require.Equal(t, sip.ACK, read().Method)
+		require.Equal(t, 487, call.Final().Code)
+	})
+}

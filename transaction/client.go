@@ -317,7 +317,11 @@ func (w *clientWork) do(c *Client, res *sip.Response, f transport.Flow, cause er
 		}
 	}
 	if w.act.has(actAck) {
-		if err := l.net.sendRaw(c.flow, w.ack, nil); err != nil {
+		err := l.net.sendRaw(c.flow, w.ack, nil)
+		if err != nil && c.m.reliable {
+			err = l.net.sendRaw(l.net.again(c.flow), w.ack, nil)
+		}
+		if err != nil {
 			c.transportFailed(err)
 		}
 	}
@@ -338,8 +342,9 @@ func (w *clientWork) do(c *Client, res *sip.Response, f transport.Flow, cause er
 }
 
 // cancel sends a CANCEL in a transaction of its own (§9.1), beyond the limit:
-// it makes an end of what is there. That it fails is of no interest: the INVITE then ends by time.
+// it makes an end of what is there. A connection that broke meanwhile is made anew, since the phone rings all the same. That it fails is
+// of no interest: the INVITE then ends by time.
 func (l *Layer) cancel(req *sip.Request, f transport.Flow, reason string) {
 	l.clients.Add(1)
-	_, _ = l.request(newCancel(req, reason), f, nil)
+	_, _ = l.request(newCancel(req, reason), l.net.again(f), nil)
 }

@@ -13,6 +13,7 @@ type network interface {
 	reliable(f transport.Flow) bool
 	replyFlow(f transport.Flow, top sip.Via) transport.Flow
 	wrote(f transport.Flow, top sip.Via) bool
+	again(f transport.Flow) transport.Flow
 	hold()
 	flush()
 }
@@ -51,6 +52,17 @@ func (n realNetwork) replyFlow(f transport.Flow, top sip.Via) transport.Flow {
 
 func (n realNetwork) wrote(f transport.Flow, top sip.Via) bool {
 	return n.Layer == nil || f.IsZero() || n.Wrote(f, top)
+}
+
+// again is f, or a new flow to the same peer when f is a connection that broke.
+func (n realNetwork) again(f transport.Flow) transport.Flow {
+	if n.Layer == nil || f.IsZero() || f.Alive() {
+		return f
+	}
+	if g, err := n.FlowTo(f.Remote(), transport.Flow{}); err == nil {
+		return g
+	}
+	return f
 }
 
 func (n realNetwork) hold() {

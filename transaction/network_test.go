@@ -60,6 +60,8 @@ func (n *fakeNetwork) forget(_ transport.Flow, s transport.Sink) {
 
 func (n *fakeNetwork) reliable(transport.Flow) bool { return n.stream }
 
+func (n *fakeNetwork) again(f transport.Flow) transport.Flow { return f }
+
 func (n *fakeNetwork) wrote(_ transport.Flow, top sip.Via) bool { return top.Host != foreignHost }
 
 // foreignHost is a sent-by that no layer of these tests writes.
