@@ -22,7 +22,7 @@ func (r *Request) run() {
 	r.task.start((*serveJob)(r))
 	if r.srv.Runner != Goroutines && r.tx != nil {
 		r.mu.Lock()
-		if !r.returned && !r.trying {
+		if !r.returned && !r.trying && r.late.F == nil {
 			r.armTrying() // the handler waits
 		}
 		r.mu.Unlock()

@@ -441,3 +441,20 @@ func TestCancelAfterTheConnectionBroke(t *testing.T) {
 		require.Equal(t, 487, call.Final().Code)
 	})
 }
+
+// §17.2.1, contract 1: the 100 goes out after 200 ms although the handler holds up its reader.
+func TestTryingWhileTheHandlerBlocks(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		serve(t, k, func(_ context.Context, r *sipproxy.Request) *sip.Response {
+			time.Sleep(time.Second)
+			return r.Reply(404)
+		})
+		alice := k.Phone("alice", "192.0.2.10")
+		start := time.Now()
+		call := alice.Invite(t, "sip:bob@example.com")
+		call.Expect(100)
+		require.InDelta(t, 0.2, since(start).Seconds(), 0.05)
+		call.Expect(404)
+		require.InDelta(t, 1, since(start).Seconds(), 0.05)
+	})
+}

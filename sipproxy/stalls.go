@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sipkit/sipkit/sip"
 )
 
 // A stall is a handler that held up its reader. One now and then is the machine's doing, which gave the time to others; a handler that waits outside
@@ -28,11 +30,34 @@ type stalls struct {
 // Stalled is called by the transports when a reader was taken over.
 func (v receiver) Stalled() {
 	s := v.s
+	s.tryStalled()
 	if s.stalls.count.Add(1) == 1 {
 		s.log().Warn("a handler held up a reader; what waits belongs into Block")
 	}
 	if s.stalls.note(time.Now()) {
 		s.log().Warn("handlers keep holding up readers; for a while each runs on a goroutine of its own")
+	}
+}
+
+// lookBack is how many of the youngest requests may be those whose handlers hold up readers.
+const lookBack = 256
+
+// tryStalled sets the timer for the 100 of INVITEs whose handlers hold up their readers: run, which does it for others, has not come to that.
+func (s *Server) tryStalled() {
+	s.listMu.Lock()
+	var young []*Request
+	for r := s.list.prev; r != &s.list && len(young) < lookBack; r = r.prev {
+		if r.Method == sip.INVITE {
+			young = append(young, r)
+		}
+	}
+	s.listMu.Unlock()
+	for _, r := range young {
+		r.mu.Lock()
+		if !r.returned && !r.trying && !r.waiting && r.tx != nil && r.late.F == nil {
+			r.armTrying()
+		}
+		r.mu.Unlock()
 	}
 }
 
