@@ -73,7 +73,7 @@ func (c *Control) capable(date string) bool {
 	case baseProtocol, "20050322", "20060704", // several streams, music on hold, VF
 		"20071116", "20071218", "20080403", "20081102", // z, C, Q, c
 		"20141004", "20150330", "20150420", "20150617", // G, n, named counters of Q, tcp:%%CC_SELF%%
-		"20191015", "20200226", "20250523", "20251015", // &&, N, CP, ttl and tos
+		"20191015", "20200226", "20230205", "20250523", "20251015", // &&, N, rtpa_nlost, CP, ttl and tos
 		"20260306", "20260308": // labels, U && L
 		return true
 	case "20081224":

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// sessionCounter reads a named counter of Q.
-func sessionCounter(s *relaySession, name string) (uint64, bool) {
-	a, o := &s.sides[0], &s.sides[1]
+// sessionCounter reads a named counter of Q. "a" and rtpa are the party of the first tag.
+func sessionCounter(s *relaySession, side uint8, name string) (uint64, bool) {
+	a, o := &s.sides[side], &s.sides[1-side]
 	switch name {
 	case "ttl":
 		left := allowance(s.state(), s.embedded.set, s.ttl) - time.Duration(s.loop.now()-s.last)
@@ -22,13 +22,13 @@ func sessionCounter(s *relaySession, name string) (uint64, bool) {
 	case "ndropped":
 		return s.count.dropped(), true
 	case "rtpa_nrcvd":
-		return uint64(a.recv.received) + uint64(o.recv.received), true
+		return uint64(a.recv.received), true
 	case "rtpa_nsent":
-		return a.packets + o.packets + a.recv.totalLost() + o.recv.totalLost(), true
+		return uint64(a.recv.received) + a.recv.totalLost(), true
 	case "rtpa_nlost":
-		return a.recv.totalLost() + o.recv.totalLost(), true
+		return a.recv.totalLost(), true
 	case "rtpa_ndups":
-		return uint64(a.recv.repeats) + uint64(o.recv.repeats), true
+		return uint64(a.recv.repeats), true
 	case "rtpa_perrs":
 		return s.count.malformed, true
 	}
@@ -54,14 +54,14 @@ func (c *Control) query(cmd controlCommand) (string, controlCode) {
 	if s == nil {
 		return "", codeSession
 	}
-	reply, code := c.counters(s, cmd, verbose)
+	reply, code := c.counters(s, side, cmd, verbose)
 	if code != codeNone {
 		return "", code
 	}
 	return c.follow(s, side, cmd, reply)
 }
 
-func (c *Control) counters(s *relaySession, cmd controlCommand, verbose bool) (string, controlCode) {
+func (c *Control) counters(s *relaySession, side uint8, cmd controlCommand, verbose bool) (string, controlCode) {
 	names := sessionCounters[:]
 	if len(cmd.args) > 3 {
 		names = cmd.args[3:]
@@ -69,7 +69,7 @@ func (c *Control) counters(s *relaySession, cmd controlCommand, verbose bool) (s
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
 	return listed(names, verbose, codeCounter, func(b []byte, name string) ([]byte, bool) {
-		v, ok := sessionCounter(s, name)
+		v, ok := sessionCounter(s, side, name)
 		return strconv.AppendUint(b, v, 10), ok
 	})
 }
@@ -148,7 +148,7 @@ func (c *Control) statistic(n *Counters, name string) (uint64, bool) {
 	case "npkts_resizer_out":
 		return n.resizedOut, true
 	case "npkts_discard":
-		return n.Strangers + n.Malformed + n.Undeliverable, true
+		return n.Strangers + n.Flooded + n.Malformed + n.Undeliverable, true
 	case "ncmds_rcvd":
 		return c.count.received + c.count.repeated, true
 	case "ncmds_rcvd_ndups":

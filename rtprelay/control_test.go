@@ -16,8 +16,8 @@ import (
 
 // departures are replies that differ from RTPProxy's on purpose, by transcript and cookie.
 var departures = map[string]string{
-	// capabilities not served: automatic bridging, load, connect time, three of 2023, C as a sub-command
-	"01/c10": "0", "01/c11": "0", "01/c12": "0", "01/c19": "0", "01/c20": "0", "01/c21": "0", "01/c26": "0",
+	// capabilities not served: automatic bridging, load, connect time, G and D in one line, jitter, C as a sub-command
+	"01/c10": "0", "01/c11": "0", "01/c12": "0", "01/c20": "0", "01/c21": "0", "01/c26": "0",
 	"04/u10": "60 0 0 0 0", "04/u11": "*", "04/u23": "*", "04/u26": "E50", // other time-outs; our weak sessions end with their last mark
 	"04/u25": "E50",
 	"04/u67": "*",

@@ -3,6 +3,7 @@ package rtprelay
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -60,6 +61,10 @@ type Embedded struct {
 	// Allow has the last word over a destination that passed the rules above; nil: yes.
 	Allow func(dst, sipSource netip.Addr) bool
 
+	// MaxRate bounds the packets a second that are taken from one party on one port, RTP and RTCP each; more are dropped and counted as Flooded. 0: 5000, some
+	// ten times what video in high definition needs; negative: no bound.
+	MaxRate int
+
 	TOS       int    // traffic class of what is sent; 0: 0xb8, expedited forwarding; -1: the system's
 	RecordDir string // where Record writes; "": the current directory
 
@@ -87,6 +92,7 @@ type relaySetup struct {
 	loops                   []*relayLoop
 	timeout, halfOpen, hold time.Duration
 	oneSided                time.Duration
+	rate                    uint32
 	max                     int
 }
 
@@ -100,6 +106,7 @@ type Counters struct {
 	Packets, Bytes    uint64 // received
 	Relayed           uint64
 	Strangers         uint64 // dropped: not from the party the port belongs to
+	Flooded           uint64 // dropped: more than MaxRate
 	Malformed         uint64 // dropped: not RTP, RTCP, STUN or DTLS
 	Undeliverable     uint64 // dropped: the other party's address is not known, it is on hold or hears a player, or the system refused
 	Played            uint64
@@ -149,6 +156,7 @@ func (e *Embedded) setup() (*relaySetup, error) {
 		hold:     orDefault(e.Hold, 30*time.Minute),
 		oneSided: max(e.OneSided, 0),
 		max:      e.MaxSessions,
+		rate:     packetRate(e.MaxRate),
 	}
 	if s.max <= 0 {
 		s.max = sessionLimit()
@@ -165,6 +173,16 @@ func (e *Embedded) setup() (*relaySetup, error) {
 	}
 	e.set, e.calls = s, map[callKey]*relayCall{}
 	return s, nil
+}
+
+func packetRate(n int) uint32 {
+	switch {
+	case n == 0:
+		return 5000
+	case n < 0 || n > math.MaxUint32:
+		return math.MaxUint32
+	}
+	return uint32(n)
 }
 
 func (e *Embedded) tos() int {
@@ -216,14 +234,14 @@ func (e *Embedded) Counters() Counters {
 		Calls: len(e.calls), Sessions: e.sessions,
 		Created: e.created.Load(), Complete: e.complete, TimedOut: e.timedOut.Load(), Refused: e.refused.Load(), Denied: e.denied.Load(),
 		Packets: sum.packets, Bytes: sum.bytes, Relayed: sum.relayed,
-		Strangers: sum.strangers, Malformed: sum.malformed, Undeliverable: sum.undeliverable, Played: sum.played,
+		Strangers: sum.strangers, Flooded: sum.flooded, Malformed: sum.malformed, Undeliverable: sum.undeliverable, Played: sum.played,
 		resizedIn: sum.resizedIn, resizedOut: sum.resizedOut, Duration: e.duration,
 	}
 }
 
 // counters of one session, under the lock of its loop.
 type counters struct {
-	packets, bytes, relayed, strangers, malformed, undeliverable, played, resizedIn, resizedOut uint64
+	packets, bytes, relayed, strangers, flooded, malformed, undeliverable, played, resizedIn, resizedOut uint64
 }
 
 func (c *counters) add(o *counters) {
@@ -231,6 +249,7 @@ func (c *counters) add(o *counters) {
 	c.bytes += o.bytes
 	c.relayed += o.relayed
 	c.strangers += o.strangers
+	c.flooded += o.flooded
 	c.malformed += o.malformed
 	c.undeliverable += o.undeliverable
 	c.played += o.played
@@ -238,4 +257,4 @@ func (c *counters) add(o *counters) {
 	c.resizedOut += o.resizedOut
 }
 
-func (c *counters) dropped() uint64 { return c.strangers + c.malformed + c.undeliverable }
+func (c *counters) dropped() uint64 { return c.strangers + c.flooded + c.malformed + c.undeliverable }

@@ -37,7 +37,7 @@ func TestNoAllocationPerPacket(t *testing.T) {
 
 // BenchmarkPacket is one packet judged, counted and sent; reading it is not in it.
 func BenchmarkPacket(b *testing.B) {
-	e := newRelay(b, nil)
+	e := newRelay(b, func(e *Embedded) { e.MaxRate = -1 })
 	p, alice, _ := relayed(b, e)
 	packet := rtpPacket(0, 1, 0, 7, make([]byte, 160))
 	from, l := alice.addr(), e.set.loops[0]
@@ -51,7 +51,7 @@ func BenchmarkPacket(b *testing.B) {
 
 // BenchmarkJudge is the same without the system call: the other side is on hold.
 func BenchmarkJudge(b *testing.B) {
-	e := newRelay(b, nil)
+	e := newRelay(b, func(e *Embedded) { e.MaxRate = -1 })
 	p, alice, _ := relayed(b, e)
 	p.side.session.sides[1].party.hold = true
 	packet := rtpPacket(0, 1, 0, 7, make([]byte, 160))

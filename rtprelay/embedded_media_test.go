@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -332,6 +333,57 @@ func TestStreamsOfOneCallLiveTogether(t *testing.T) {
 	require.Equal(t, "dead", groups[0][0].fromTag)
 	c.key.leg = controlLeg
 	require.Len(t, silent(&c, set), 4, "those of Control each for itself")
+}
+
+// TestMaxRate: what a party sends beyond the limit of a second is dropped and counted; the next second begins anew.
+func TestMaxRate(t *testing.T) {
+	e := newRelay(t, func(e *Embedded) { e.MaxRate = 10 })
+	p, alice, _ := relayed(t, e)
+	l := e.set.loops[0]
+	flood := func(now int64) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for i := range 25 {
+			p.receive(rtpPacket(0, uint16(i), 0, 7, nil), alice.addr(), now+int64(i))
+		}
+	}
+	flood(1e9)
+	require.Equal(t, []uint64{25, 10, 15}, []uint64{e.Counters().Packets, e.Counters().Relayed, e.Counters().Flooded})
+	flood(2e9)
+	require.Equal(t, []uint64{50, 20, 30}, []uint64{e.Counters().Packets, e.Counters().Relayed, e.Counters().Flooded})
+	st, err := e.Query(t.Context(), testRef)
+	require.NoError(t, err)
+	require.Equal(t, uint64(20), st.Packets[0])
+	require.Equal(t, uint64(30), st.Dropped)
+	require.Equal(t, []uint32{5000, 7, math.MaxUint32}, []uint32{packetRate(0), packetRate(7), packetRate(-1)})
+}
+
+// TestLossOverControl: RTPProxy tells the losses of each party, and our client asks for them.
+func TestLossOverControl(t *testing.T) {
+	e := newRelay(t, nil)
+	c := &Control{Engine: e, Listen: []string{"udp:127.0.0.1:0"}}
+	startControl(t, c)
+	client := &RTPProxy{Address: "udp:" + c.Addrs()[0].String()}
+	defer func() { require.NoError(t, client.Close()) }()
+	alice, bob := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+	o, err := client.Offer(t.Context(), Params{Ref: Ref{CallID: "call", FromTag: "f"}, SDP: audioSDP(alice.addr()), Source: loopback})
+	require.NoError(t, err)
+	a, err := client.Answer(t.Context(), Params{Ref: testRef, SDP: audioSDP(bob.addr()), Source: loopback})
+	require.NoError(t, err)
+	toAlice, toBob := mediaAt(t, o.SDP, 0), mediaAt(t, a.SDP, 0)
+	for _, seq := range []uint16{1, 2, 5} {
+		alice.send(toBob, rtpPacket(0, seq, 0, 7, nil))
+		bob.get()
+	}
+	for _, seq := range []uint16{1, 3} {
+		bob.send(toAlice, rtpPacket(0, seq, 0, 7, nil))
+		alice.get()
+	}
+	st, err := client.Query(t.Context(), testRef)
+	require.NoError(t, err)
+	require.Equal(t, [2]uint64{3, 2}, st.Packets)
+	require.Equal(t, [2]uint64{2, 1}, st.Lost)
+	require.Equal(t, "2 3 1", c.run("Q call t;1 f;1 npkts_ina npkts_ino rtpa_nlost"), "a is who has the first tag")
 }
 
 // TestOneSided: silence of one party ends a call unless a description makes it legitimate.

@@ -9,6 +9,18 @@ type relayPort struct {
 	num   uint16
 	rtcp  bool
 	burst int64 // when it was last read, in the loop's time
+
+	second int64  // began then
+	taken  uint32 // packets in it
+}
+
+// flooded counts a packet, and reports whether it is beyond the limit of this second.
+func (p *relayPort) flooded(limit uint32, now int64) bool {
+	if now-p.second >= 1e9 {
+		p.second, p.taken = now, 0
+	}
+	p.taken++
+	return p.taken > limit
 }
 
 // receive carries one packet across. The lock of the loop is held; b is the loop's buffer, from is unmapped.
@@ -27,6 +39,10 @@ func (p *relayPort) receive(b []byte, from netip.AddrPort, now int64) {
 	}
 	if !in.admit(p, from, class, b, now) {
 		s.count.strangers++
+		return
+	}
+	if p.flooded(s.embedded.set.rate, now) {
+		s.count.flooded++
 		return
 	}
 	s.last, in.heard = now, now

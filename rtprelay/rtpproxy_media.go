@@ -157,7 +157,8 @@ func (e *RTPProxy) CopyPort(ctx context.Context, r Ref, answerer bool, stream in
 	return netip.AddrPortFrom(s.Addr, s.Port), nil
 }
 
-// Query adds up the packets of all streams. The relay does not tell bytes or jitter here.
+// Query adds up the packets of all streams, and those lost where the relay counts them (20230205) and ToTag is known. It does not tell bytes, and jitter only in
+// units of the RTP timestamp, of which it does not say how long they are: see QueryCounters, rtpa_jlast.
 func (e *RTPProxy) Query(ctx context.Context, r Ref) (Stats, error) {
 	ctx, cancel := e.budget(ctx)
 	defer cancel()
@@ -193,11 +194,31 @@ func (e *RTPProxy) Query(ctx context.Context, r Ref) (Stats, error) {
 		sum.Packets[0] += v[1]
 		sum.Packets[1] += v[2]
 		sum.Dropped += v[4]
+		if caps.has(capLost) && r.ToTag != "" {
+			e.lost(ctx, r, number, &sum)
+		}
 	}
 	if !found {
 		return Stats{}, ErrNoSession
 	}
 	return sum, nil
+}
+
+// lost asks for the losses of one stream, of either party: the counters are those of the first tag. What fails is left out.
+func (e *RTPProxy) lost(ctx context.Context, r Ref, number int, sum *Stats) {
+	for side := range sum.Lost {
+		tags, err := mediaTags(r, side == 1, number)
+		if err != nil {
+			return
+		}
+		reply, err := e.command(ctx, "Q "+sessionID(r)+tags+" rtpa_nlost")
+		if err != nil {
+			return
+		}
+		if v, err := strconv.ParseUint(reply, 10, 64); err == nil {
+			sum.Lost[side] += v
+		}
+	}
 }
 
 // numbers reads exactly n decimal words; the first may be negative (a session about to end) and counts as 0 then.

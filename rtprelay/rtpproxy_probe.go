@@ -20,6 +20,7 @@ const (
 	capNewPort                // 20150330
 	capSub                    // 20191015
 	capStopRecord             // 20200226
+	capLost                   // 20230205
 	capCopyPort               // 20250523
 	capSet                    // 20251015
 	capLabel                  // 20260306
@@ -33,7 +34,7 @@ var capabilityDates = [...]struct {
 	bit  capability
 }{
 	{"20071116", capRepacketize}, {"20071218", capCopy}, {"20080403", capQuery}, {"20081102", capCodecs}, {"20081224", capNotify}, {"20141004", capCounters},
-	{"20150330", capNewPort}, {"20191015", capSub}, {"20200226", capStopRecord}, {"20250523", capCopyPort}, {"20251015", capSet}, {"20260306", capLabel},
+	{"20150330", capNewPort}, {"20191015", capSub}, {"20200226", capStopRecord}, {"20230205", capLost}, {"20250523", capCopyPort}, {"20251015", capSet}, {"20260306", capLabel},
 }
 
 // Probe asks for the protocol version and what the relay can do.

@@ -184,7 +184,7 @@ func TestRTPProxyCommands(t *testing.T) {
 			require.Equal(t, "E35", refused.Code, s.want)
 		}
 	}
-	require.Len(t, r.Commands(), len(steps)+14, "probed once")
+	require.Len(t, r.Commands(), len(steps)+15, "probed once")
 }
 
 func TestRTPProxyRefusesInput(t *testing.T) {
@@ -423,7 +423,7 @@ func TestRTPProxyCookiesDiffer(t *testing.T) {
 			require.NoError(t, e.Probe(t.Context()))
 		})
 	}
-	require.Len(t, seen, 42)
+	require.Len(t, seen, 45)
 }
 
 func TestRTPProxyNobodyThere(t *testing.T) {

@@ -111,6 +111,7 @@ func configure(args []string, out io.Writer) (*rtprelay.Embedded, *rtprelay.Cont
 	f.DurationVar(&relay.HalfOpen, "setup-timeout", 4*time.Minute, "time for an answer")
 	f.StringVar(&relay.RecordDir, "record", ".", "directory for recordings")
 	f.IntVar(&relay.MaxSessions, "max-sessions", 0, "streams held (default: by the limit of open files)")
+	f.IntVar(&relay.MaxRate, "max-rate", 0, "packets a second taken from one party on one port, -1 for any number (default 5000)")
 	f.IntVar(&relay.Loops, "loops", 1, "event loops")
 	f.BoolVar(&control.Strict, "strict", false, "learn parties only from the host that the command named")
 	if err := f.Parse(args); err != nil {
