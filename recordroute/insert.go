@@ -81,6 +81,10 @@ const (
 	forged
 )
 
+// Signed reports whether a request within a dialog came along our own Record-Route, signed for this dialog. For Router.Local: whatever else has a To tag may
+// come from anybody.
+func Signed(r *sipproxy.Request) bool { return vouched(r) == signed }
+
 // vouched looks at the signature of our Route: it covers the Call-ID, the tag of the dialog's first request, which is by now either of the
 // two, and our own parameters.
 func vouched(r *sipproxy.Request) trust {

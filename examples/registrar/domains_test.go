@@ -96,6 +96,35 @@ func TestWrongPassword(t *testing.T) {
 	})
 }
 
+// A To tag is written in no time: it spares nobody the password, and rings no phone.
+func TestNoDialog(t *testing.T) {
+	c := settings()
+	c.users = accounts(t, "alice", "bob")
+	scenario(t, c, func(x *exchange) {
+		x.registered("alice", "192.0.2.1")
+		bob, eve := x.registered("bob", "192.0.2.2"), x.stranger("eve", "203.0.113.9")
+		bob.Serve = func(_ *siptest.Call, r *sip.Request) *sip.Response {
+			x.Errorf("reached the phone: %s", r)
+			return nil
+		}
+		as := func(m sip.Method, route string) int {
+			return eve.Request(x, m, at("bob"), func(r *sip.Request) {
+				r.Set("From", "<"+at("alice")+">;tag=a")
+				r.SetToTag("x")
+				if route != "" {
+					r.Set("Route", route)
+				}
+			}).Final().Code
+		}
+		for _, m := range []sip.Method{sip.MESSAGE, sip.BYE, sip.REFER, sip.NOTIFY} {
+			require.Equal(x, 404, as(m, ""))
+			require.Equal(x, 404, as(m, "<sip:"+server+";lr>"))
+			require.Equal(x, 404, as(m, "<sip:"+server+";lr;s=AAAAAAAAAAA>"))
+		}
+		bob.NoCall(x, time.Second)
+	})
+}
+
 // A flood of REGISTERs without passwords, or of scanners, leaves nothing behind.
 func TestFlood(t *testing.T) {
 	c := settings()

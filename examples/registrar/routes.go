@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sipkit/sipkit/nat"
+	"github.com/sipkit/sipkit/recordroute"
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
 	"github.com/sipkit/sipkit/sipproxy/auth"
@@ -180,17 +181,18 @@ func redirectionCause(code int) string {
 	return ""
 }
 
-// here answers requests in a dialog whose Request-URI is this server: phones use their GRUU, or their user's address, as Contact; what is left is for
-// presence and its like.
+// here answers requests in a dialog whose Request-URI is this server: phones use their GRUU, or their user's address, as Contact, in calls that passed here; what is
+// left is for presence and its like. A To tag is no way round the password.
 func (p *proxy) here(ctx context.Context, r *sipproxy.Request) *sip.Response {
-	targets, res := p.registrar.Lookup(ctx, r, r.URI)
-	switch {
-	case res == nil && len(targets) > 0:
-		return r.Forward(ctx, targets[0])
-	case p.c.local != nil:
+	if recordroute.Signed(r) {
+		if targets, res := p.registrar.Lookup(ctx, r, r.URI); res == nil && len(targets) > 0 {
+			return r.Forward(ctx, targets[0])
+		}
+	}
+	if p.c.local != nil {
 		return p.c.local.ServeSIP(ctx, r)
 	}
-	return res
+	return r.Reply(404)
 }
 
 // mayCallOut: the caller is authenticated, or trusted by address. Without -users only this machine may.

@@ -100,6 +100,9 @@ func (w *wire) final(text string) *sip.Response {
 	for {
 		raw, err := w.next(20 * time.Second)
 		require.NoError(w, err, "no answer to\n%s", text)
+		if !strings.HasPrefix(raw, "SIP/2.0 ") {
+			continue // a keepalive
+		}
 		res, err := sip.ParseResponse(raw)
 		require.NoError(w, err, raw)
 		if res.Code >= 200 && strings.Contains(raw, branch) {
