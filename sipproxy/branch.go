@@ -39,8 +39,9 @@ type branch struct {
 
 // Fork adds branches to the fork b belongs to. It is called from OnResponse, before the response counts: to follow the contacts
 // of a 3xx, or to try one more target while b rings. A 3xx that is left without Contact then no longer counts itself.
-// It does nothing once the fork is decided, nor when a Max-Breadth that came with the request is used up (RFC 5393).
-func (b *Branch) Fork(t ...Target) {
+// It takes none once the fork is decided, and no more than Limits.Branches and a Max-Breadth that came with the request (RFC 5393)
+// leave room for. taken is how many it took, the first ones.
+func (b *Branch) Fork(t ...Target) (taken int) {
 	b.Of.onTask("Fork")
 	b.Of.mu.Lock()
 	defer b.Of.mu.Unlock()
@@ -51,8 +52,10 @@ func (b *Branch) Fork(t ...Target) {
 		}
 		if b.fork.add(&t[i]) != nil {
 			b.forked = true
+			taken++
 		}
 	}
+	return taken
 }
 
 // Refuse keeps the branch from being sent. From OnBranch it ends the branch with a response of that code; from OnSend it rules

@@ -201,7 +201,10 @@ func (r *Request) finalStateless(res *sip.Response) {
 	if res == nil || res == NoReply || r.Method == sip.ACK || res.Code < 200 {
 		return
 	}
-	if !r.owns(res) {
+	switch {
+	case !r.owns(res):
+		res = r.Reply(500)
+	case res.Code == 503 && res.Cause != sip.ErrLocal: // as with state
 		res = r.Reply(500)
 	}
 	r.srv.reply(r.Request, r.Flow, res)

@@ -154,7 +154,7 @@ func TestStatelessRefusals(t *testing.T) {
 			return r.Forward(ctx)
 		})
 		alice := k.Phone("alice", "192.0.2.10")
-		for uri, code := range map[string]int{"sip:none@example.com": 503, "sip:reply@example.com": 302, "foo:bar": 416} {
+		for uri, code := range map[string]int{"sip:none@example.com": 500, "sip:reply@example.com": 302, "foo:bar": 416} {
 			text := raw(k, "OPTIONS", uri)
 			alice.Send(text)
 			one := response(t, alice.Receive())

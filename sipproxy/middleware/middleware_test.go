@@ -289,6 +289,19 @@ func TestRecurseKeepsWhatItDoesNotFollow(t *testing.T) {
 	})
 }
 
+// Contacts for which the request has no breadth left stay in the redirection.
+func TestRecurseWithoutRoom(t *testing.T) {
+	on(t, chained(middleware.Recurse{}.Middleware), func(s *stage) {
+		s.bob.Redirect(302, "sip:carol@192.0.2.3", "sip:dave@192.0.2.4")
+		carol := s.phone("carol", "192.0.2.3")
+		defer carol.Close()
+		carol.Refuse(486)
+		res := s.alice.Invite(s, bob, func(r *sip.Request) { r.Set("Max-Breadth", "1") }).Expect(302)
+		require.Equal(s, "<sip:dave@192.0.2.4>", res.Get("Contact"))
+		carol.Incoming(s)
+	})
+}
+
 // Two who redirect to each other are asked once each.
 func TestRecurseInCircles(t *testing.T) {
 	on(t, chained(middleware.Recurse{}.Middleware), func(s *stage) {

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
@@ -45,24 +46,25 @@ func (f *follower) response(b *sipproxy.Branch, res *sip.Response) {
 		return
 	}
 	var targets []sipproxy.Target
-	stay := make(map[string]bool)
+	var follow, tried []string
 	for value := range res.Values("Contact") {
 		contact, err := sip.ParseNameAddr(value)
 		if err != nil || contact.Star || !f.allowed(b, contact.URI) {
-			stay[value] = true
 			continue
 		}
 		if !f.note(contact.URI) {
-			continue // tried already, or being tried
+			tried = append(tried, value) // or being tried
+			continue
 		}
 		f.left--
+		follow = append(follow, value)
 		targets = append(targets, sipproxy.Target{URI: contact.URI, Trying: b.Target.Trying, Ring: b.Target.Ring})
 	}
 	if len(targets) == 0 {
 		return // a circle: the caller may make something of it
 	}
-	res.DelFunc("Contact", func(value string) bool { return !stay[value] })
-	b.Fork(targets...)
+	gone := append(tried, follow[:b.Fork(targets...)]...) // those that found no room are the caller's to try
+	res.DelFunc("Contact", func(value string) bool { return slices.Contains(gone, value) })
 }
 
 func (f *follower) allowed(b *sipproxy.Branch, u sip.URI) bool {
