@@ -4,14 +4,14 @@ package registrar
 
 import (
 	"context"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkMemoryExpiry lets all bindings expire in one second and reports the longest Lookup meanwhile.
+// BenchmarkMemoryExpiry lets all bindings expire in one second and reports the longest Lookup meanwhile: by the clock, which on a busy machine
+// counts what other processes took, and by the processor time that this process had during it, on all processors.
 func BenchmarkMemoryExpiry(b *testing.B) {
 	n := big(b)
 	for b.Loop() {
@@ -25,14 +25,15 @@ func BenchmarkMemoryExpiry(b *testing.B) {
 				return []Binding{x}, nil
 			})
 		}
-		var longest atomic.Int64
+		var longest, longestCPU int64
 		deadline := time.Now().Add(time.Minute)
 		for i := 0; m.Stats().AORs > 0 && time.Now().Before(deadline); i++ {
-			start := time.Now()
+			start, cpu := time.Now(), cpuTime(b)
 			_, _ = m.Lookup(b.Context(), aors[i%n])
-			longest.Store(max(longest.Load(), int64(time.Since(start))))
+			longest, longestCPU = max(longest, int64(time.Since(start))), max(longestCPU, cpuTime(b)-cpu)
 		}
-		b.ReportMetric(float64(longest.Load())/1e6, "longest-lookup-ms")
+		b.ReportMetric(float64(longest)/1e6, "longest-lookup-ms")
+		b.ReportMetric(float64(longestCPU)/1e6, "longest-lookup-cpu-ms")
 		b.ReportMetric(time.Since(at).Seconds(), "s-until-all-gone")
 		m.Close()
 	}
