@@ -306,7 +306,7 @@ func (s *scanner) next(salt uint32) (payload []byte, err error) {
 	if len(b) < recordHeader+n {
 		return nil, onlyReal(err)
 	}
-	if checksum(salt, b[recordHeader:]) != sum {
+	if checksum(salt, b) != sum {
 		return nil, nil
 	}
 	return b[recordHeader:], nil

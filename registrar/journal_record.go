@@ -87,16 +87,16 @@ func appendRecord(b []byte, salt uint32, aor AOR, state string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(aor)))
 	b = append(b, aor...)
 	b = append(b, state...)
-	payload := b[start+recordHeader:]
-	binary.BigEndian.PutUint32(b[start:], uint32(len(payload)))
-	binary.BigEndian.PutUint32(b[start+4:], checksum(salt, payload))
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-recordHeader))
+	binary.BigEndian.PutUint32(b[start+4:], checksum(salt, b[start:]))
 	return b
 }
 
-func checksum(salt uint32, payload []byte) uint32 {
+// checksum is that of a whole record, whatever stands in its place.
+func checksum(salt uint32, record []byte) uint32 {
 	// A CRC is linear; starting from salt and length makes every sum depend on both.
-	start := crc32.Update(salt, castagnoli(), binary.BigEndian.AppendUint32(make([]byte, 0, 4), uint32(len(payload))))
-	return crc32.Update(start, castagnoli(), payload)
+	start := crc32.Update(salt, castagnoli(), record[:4])
+	return crc32.Update(start, castagnoli(), record[recordHeader:])
 }
 
 // parsePayload splits the payload of a record whose checksum was right.
