@@ -36,9 +36,14 @@ func (h *Header) closeLines() {
 
 // setStart takes the arena behind from, and a line end, as the start line.
 func (h *Header) setStart(from int) {
-	h.arena = append(h.arena, "\r\n"...)
+	h.put("\r\n")
 	h.start = span{uint32(from) | arenaBit, uint32(len(h.arena) - from)}
 }
+
+// put appends to the arena.
+//
+//go:noinline
+func (h *Header) put(s string) { h.arena = append(h.arena, s...) }
 
 // appendClean appends a value without line breaks: what comes from outside must not start a field of its own.
 func appendClean(b []byte, s string) []byte {
@@ -72,9 +77,9 @@ func (h *Header) clean(from int) {
 func (h *Header) open(id fieldID, name string) field {
 	h.begin()
 	f := field{at: uint32(len(h.arena)) | arenaBit, id: id}
-	h.arena = append(h.arena, name...)
+	h.put(name)
 	if id != idBad {
-		h.arena = append(h.arena, ": "...)
+		h.put(": ")
 	}
 	f.val = uint16(len(h.arena) - f.start())
 	return f
@@ -89,7 +94,7 @@ func (h *Header) shut(f field) field {
 		h.arena = h.arena[:f.start()+maxLine-2] // a line that no index entry can hold; Set documents it
 	}
 	f.valLen = uint16(len(h.arena) - f.start() - int(f.val))
-	h.arena = append(h.arena, "\r\n"...)
+	h.put("\r\n")
 	f.size = uint16(len(h.arena) - f.start())
 	return f
 }
@@ -104,9 +109,9 @@ func (h *Header) make(id fieldID, name, value string) field {
 func (h *Header) rewrite(f *field, from, to int, with string) field {
 	g := h.reopen(f)
 	v := h.value(f)
-	h.arena = append(h.arena, v[:from]...)
+	h.put(v[:from])
 	h.arena = appendClean(h.arena, with)
-	h.arena = append(h.arena, v[to:]...)
+	h.put(v[to:])
 	return h.shut(g)
 }
 
@@ -117,7 +122,7 @@ func (h *Header) reopen(f *field) field {
 	}
 	h.begin()
 	g := field{at: uint32(len(h.arena)) | arenaBit, val: f.val, id: f.id}
-	h.arena = append(h.arena, h.piece(f.at, uint32(f.val))...)
+	h.put(h.piece(f.at, uint32(f.val)))
 	return g
 }
 
@@ -127,6 +132,11 @@ func (h *Header) slot() *field {
 		h.count++
 		return &h.inline[h.count-1]
 	}
+	return h.slotMore()
+}
+
+//go:noinline
+func (h *Header) slotMore() *field {
 	if h.more == nil {
 		l := append(make([]field, 0, 2*inlineFields), h.inline[:]...)
 		h.more = &l
@@ -144,6 +154,7 @@ func (h *Header) unslot() {
 	}
 }
 
+//go:noinline
 func (h *Header) insert(i int, f field) {
 	h.slot()
 	l := h.list()

@@ -111,6 +111,8 @@ func number(s string, max uint64) (uint64, bool) {
 }
 
 // digits reads the digits at the start of s; end is 0 when there are none or the value is over max.
+//
+//go:noinline
 func digits(s string, max uint64) (n uint64, end int) {
 	for end < len(s) && isDigit(s[end]) {
 		n = n*10 + uint64(s[end]-'0')

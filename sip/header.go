@@ -73,6 +73,10 @@ func (h *Header) list() []field {
 }
 
 // piece gives bytes of text or arena as a string. The arena is append-only, so the string never changes.
+//
+// This and other small functions that much of the package uses are not inlined: one copy of them is in the cache when the next caller wants it.
+//
+//go:noinline
 func (h *Header) piece(at, size uint32) string {
 	if at&arenaBit == 0 {
 		return h.text[at : at+size]
@@ -84,6 +88,7 @@ func (h *Header) piece(at, size uint32) string {
 
 func (h *Header) line(f *field) string { return h.piece(f.at, uint32(f.size)) }
 
+//go:noinline
 func (h *Header) value(f *field) string { return h.piece(f.at+uint32(f.val), uint32(f.valLen)) }
 
 func (h *Header) name(f *field) string {
@@ -99,6 +104,8 @@ func (h *Header) name(f *field) string {
 }
 
 // first is the index of the first field with that id, -1 when there is none.
+//
+//go:noinline
 func (h *Header) first(id fieldID) int {
 	l := h.list()
 	for i := range l {
@@ -125,16 +132,31 @@ func (h *Header) find(id fieldID, name string, i int) int {
 	return -1
 }
 
-func (h *Header) get(id fieldID) string {
-	if i := h.first(id); i >= 0 {
-		return h.value(&h.list()[i])
+// field is the first field with that id, nil when there is none.
+//
+//go:noinline
+func (h *Header) field(id fieldID) *field {
+	l := h.list()
+	for i := range l {
+		if l[i].id == id {
+			return &l[i]
+		}
 	}
-	return ""
+	return nil
+}
+
+func (h *Header) get(id fieldID) string {
+	s, _ := h.raw(id)
+	return s
 }
 
 // Get returns the value of the first field of that name as written, folds included, without surrounding white space. "" when absent.
 func (h *Header) Get(name string) string {
-	if i := h.find(lookupName(name), name, 0); i >= 0 {
+	id := lookupName(name)
+	if id != idOther {
+		return h.get(id)
+	}
+	if i := h.find(id, name, 0); i >= 0 {
 		return h.value(&h.list()[i])
 	}
 	return ""

@@ -23,23 +23,24 @@ type marks struct {
 	from, to tagMark
 }
 
-// note marks a field that was just indexed.
+// note marks a Via, From or To that was just indexed.
 func (m *marks) note(h *Header, f *field) {
-	switch f.id {
-	case idVia:
-		if m.vias[0].at == 0 {
-			m.vias[0] = plainVia(h.value(f), f.at)
-		} else if m.vias[1].at == 0 {
-			m.vias[1] = plainVia(h.value(f), f.at)
+	if f.id == idVia {
+		v := &m.vias[0]
+		if v.at != 0 {
+			v = &m.vias[1]
 		}
-	case idFrom:
-		if m.from.at == 0 {
-			m.from = plainTag(h.value(f), f.at)
+		if v.at == 0 {
+			*v = plainVia(h.value(f), f.at)
 		}
-	case idTo:
-		if m.to.at == 0 {
-			m.to = plainTag(h.value(f), f.at)
-		}
+		return
+	}
+	t := &m.from
+	if f.id == idTo {
+		t = &m.to
+	}
+	if t.at == 0 {
+		*t = plainTag(h.value(f), f.at)
 	}
 }
 

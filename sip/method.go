@@ -30,6 +30,8 @@ func knownMethod(s string) Method {
 }
 
 // everydayMethod is "" for a method that is not registered.
+//
+//go:noinline
 func everydayMethod(s string) Method {
 	switch Method(s) {
 	case INVITE:

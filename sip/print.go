@@ -2,43 +2,30 @@ package sip
 
 import "strconv"
 
-// run collects pieces that lie side by side, so that untouched fields are copied in one go.
-type run struct {
-	h *Header
-	b []byte
-	s span
-}
-
-func (r *run) add(at, size uint32) {
-	if at == r.s.at+r.s.size { // arenaBit keeps text and arena apart
-		r.s.size += size
-		return
-	}
-	r.flush()
-	r.s = span{at, size}
-}
-
-func (r *run) flush() {
-	r.b = append(r.b, r.h.piece(r.s.at, r.s.size)...)
-}
-
 func (h *Header) appendTo(b []byte) []byte {
 	if h.flags&edited == 0 {
 		return append(b, h.text...)
 	}
-	r := run{h: h, b: b, s: h.start}
+	run := h.start // pieces that lie side by side are copied in one go
 	l := h.list()
-	for i := range l {
-		r.add(l[i].at, uint32(l[i].size))
+	for i := 0; i <= len(l)+1; i++ {
+		var next span
+		if i < len(l) {
+			next = span{l[i].at, uint32(l[i].size)}
+		} else if i == len(l) && h.flags&bodyNew == 0 {
+			next = h.tail
+		}
+		if next.at == run.at+run.size { // arenaBit keeps text and arena apart
+			run.size += next.size
+			continue
+		}
+		b = append(b, h.piece(run.at, run.size)...)
+		run = next
 	}
 	if h.flags&bodyNew == 0 {
-		r.add(h.tail.at, h.tail.size)
-		r.flush()
-		return r.b
+		return b
 	}
-	r.flush()
-	r.b = append(r.b, "\r\n"...)
-	return append(r.b, h.newBody...)
+	return append(append(b, "\r\n"...), h.newBody...)
 }
 
 func (h *Header) len() int {
@@ -122,6 +109,18 @@ func (r *Request) methodAsWritten() bool {
 }
 
 func (r *Response) statusAsWritten() bool {
+	const at, n = len("SIP/2.0 "), len("SIP/2.0 200 ") // as it should be
+	if line := r.startLine(); len(line) == n+len(r.Reason)+2 && line[:at] == "SIP/2.0 " && line[n-1] == ' ' && line[n:len(line)-2] == r.Reason &&
+		r.Code-100 == int(line[at]-'1')*100+int(line[at+1]-'0')*10+int(line[at+2]-'0') {
+		return true
+	}
+	return r.statusIsThat()
+}
+
+// statusIsThat is statusAsWritten for any status line.
+//
+//go:noinline
+func (r *Response) statusIsThat() bool {
 	line, _ := cutLine(r.startLine())
 	code, reason, fault := statusLine(line)
 	return fault == "" && code == r.Code && reason == r.Reason

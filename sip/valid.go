@@ -60,16 +60,26 @@ func (r *Request) Valid(l Limits) *Fault {
 
 // Valid checks a response; one with a fault is dropped (§18.1.2, §8.1.3).
 func (r *Response) Valid(l Limits) *Fault {
-	if r.Code < 100 || r.Code > 699 {
-		return fault(400, "", "status code "+strconv.Itoa(r.Code))
-	}
-	if !strings.HasPrefix(r.startLine(), "SIP/2.0 ") && !equalFold(r.Version(), "SIP/2.0") {
-		return fault(505, "", r.Version())
+	if r.Code < 100 || r.Code > 699 || !strings.HasPrefix(r.startLine(), "SIP/2.0 ") {
+		if f := r.startFault(); f != nil {
+			return f
+		}
 	}
 	if f := r.validSize(&l); f != nil {
 		return f
 	}
 	return r.validFields(&l, "", false)
+}
+
+//go:noinline
+func (r *Response) startFault() *Fault {
+	if r.Code < 100 || r.Code > 699 {
+		return fault(400, "", "status code "+strconv.Itoa(r.Code))
+	}
+	if !equalFold(r.Version(), "SIP/2.0") {
+		return fault(505, "", r.Version())
+	}
+	return nil
 }
 
 func (h *Header) validSize(l *Limits) *Fault {

@@ -6,21 +6,21 @@ import (
 )
 
 // raw gives the value of the first field with that id.
+//
+//go:noinline
 func (h *Header) raw(id fieldID) (string, bool) {
-	i := h.first(id)
-	if i < 0 {
-		return "", false
+	if f := h.field(id); f != nil {
+		return h.value(f), true
 	}
-	return h.value(&h.list()[i]), true
+	return "", false
 }
 
 // Via is the topmost Via value. Like all typed views it gives the zero value and ErrNoField when the field is absent, a *ParseError when it is malformed.
 func (h *Header) Via() (Via, error) {
-	i := h.first(idVia)
-	if i < 0 {
+	f := h.field(idVia)
+	if f == nil {
 		return Via{}, ErrNoField
 	}
-	f := &h.list()[i]
 	if m := h.via(f); m != nil {
 		return m.of(h.value(f)), nil
 	}
@@ -41,11 +41,10 @@ func firstVia(s string) (Via, error) {
 
 // Branch is the branch parameter of the topmost Via, "" when absent. It does not check the Via.
 func (h *Header) Branch() string {
-	i := h.first(idVia)
-	if i < 0 {
+	f := h.field(idVia)
+	if f == nil {
 		return ""
 	}
-	f := &h.list()[i]
 	if m := h.via(f); m != nil {
 		return h.value(f)[m.branch:m.branchEnd]
 	}
@@ -95,12 +94,12 @@ func (h *Header) FromTag() string { return h.tag(idFrom, &h.from) }
 // ToTag is the tag of To, "" when absent. It parses no URI.
 func (h *Header) ToTag() string { return h.tag(idTo, &h.to) }
 
+//go:noinline
 func (h *Header) tag(id fieldID, m *tagMark) string {
-	i := h.first(id)
-	if i < 0 {
+	f := h.field(id)
+	if f == nil {
 		return ""
 	}
-	f := &h.list()[i]
 	if s := h.value(f); f.at != m.at {
 		return tagIn(s)
 	} else {
