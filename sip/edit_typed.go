@@ -8,14 +8,22 @@ func (h *Header) PushVia(v Via) {
 	f := h.open(idVia, "Via")
 	h.arena = v.AppendTo(h.arena)
 	h.clean(f.start())
-	f = h.shut(f)
-	at := h.first(idVia)
-	if at < 0 {
-		at = 0
-	}
-	h.insert(at, f)
+	h.pushVia(h.shut(f))
+}
+
+func (h *Header) pushVia(f field) {
+	h.insert(max(0, h.first(idVia)), f)
 	h.notePushed(&f)
 	h.needLength()
+}
+
+// PushViaText is PushVia for a value whose text comes in two parts: what the server always writes, and the branch.
+func (h *Header) PushViaText(start, branch string) {
+	f := h.open(idVia, "Via")
+	h.put(start)
+	h.put(branch)
+	h.clean(f.start())
+	h.pushVia(h.shut(f))
 }
 
 // PopVia removes the topmost Via value and reports whether there was one. Like PushVia it makes sure of a Content-Length.

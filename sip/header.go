@@ -163,7 +163,12 @@ func (h *Header) Get(name string) string {
 }
 
 // Has reports whether there is a field of that name.
-func (h *Header) Has(name string) bool { return h.find(lookupName(name), name, 0) >= 0 }
+func (h *Header) Has(name string) bool {
+	if id := lookupName(name); id != idOther {
+		return h.field(id) != nil
+	}
+	return h.find(idOther, name, 0) >= 0
+}
 
 // All yields the raw value of each field line of that name.
 func (h *Header) All(name string) iter.Seq[string] {

@@ -160,6 +160,9 @@ func lookupName(s string) fieldID {
 // everydayName knows the usual spelling of what nearly every message carries. It is code alone: a proxy that has little to do finds its
 // caches cold at every message, and the table takes three loads that wait for one another.
 func everydayName(s string) fieldID {
+	if len(s) > 7 {
+		return everydayLongName(s)
+	}
 	switch s {
 	case "Via":
 		return idVia
@@ -173,36 +176,49 @@ func everydayName(s string) fieldID {
 		return idCSeq
 	case "Contact":
 		return idContact
+	case "Route":
+		return idRoute
+	case "Allow":
+		return idAllow
+	case "Server":
+		return idServer
+	case "Expires":
+		return idExpires
+	case "Accept":
+		return idAccept
+	case "Min-SE":
+		return idMinSE
+	case "Reason":
+		return idReason
+	}
+	return idOther
+}
+
+// everydayLongName is apart because the compiler makes a table of one large switch.
+func everydayLongName(s string) fieldID {
+	switch s {
 	case "Max-Forwards":
 		return idMaxForwards
 	case "Content-Length":
 		return idContentLength
 	case "Content-Type":
 		return idContentType
-	case "Route":
-		return idRoute
-	case "Record-Route":
-		return idRecordRoute
 	case "User-Agent":
 		return idUserAgent
-	case "Server":
-		return idServer
-	case "Allow":
-		return idAllow
 	case "Supported":
 		return idSupported
-	case "Expires":
-		return idExpires
-	case "Accept":
-		return idAccept
+	case "Record-Route":
+		return idRecordRoute
 	case "Session-Expires":
 		return idSessionExpires
-	case "Min-SE":
-		return idMinSE
 	case "Authorization":
 		return idAuthorization
-	case "Reason":
-		return idReason
+	case "Proxy-Require":
+		return idProxyRequire
+	case "Proxy-Authorization":
+		return idProxyAuthorization
+	case "Max-Breadth":
+		return idMaxBreadth
 	}
 	return idOther
 }

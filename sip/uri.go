@@ -147,7 +147,7 @@ func (u URI) AppendTo(b []byte) []byte {
 }
 
 // IsZero reports whether the URI is the zero value.
-func (u URI) IsZero() bool { return u == URI{} }
+func (u URI) IsZero() bool { return u.Scheme == "" && u == URI{} }
 
 // IsSIP reports whether the scheme is sip or sips.
 func (u URI) IsSIP() bool {

@@ -67,6 +67,27 @@ func branchIn(s string) string {
 	return b
 }
 
+// ViasContain reports whether text, which must not be empty, occurs in a Via field; where possible it looks at the branches alone. It is a
+// quick way to learn that there is nothing to look for in Vias, as for loops (RFC 3261 §16.3 step 4).
+func (h *Header) ViasContain(text string) bool {
+	l := h.list()
+	for i := range l {
+		if l[i].id != idVia {
+			continue
+		}
+		v := h.value(&l[i])
+		if m := h.via(&l[i]); m != nil {
+			v = v[m.branch:m.branchEnd]
+		}
+		for ; len(v) >= len(text); v = v[1:] {
+			if v[0] == text[0] && v[:len(text)] == text {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Vias yields every Via value, topmost first.
 func (h *Header) Vias() iter.Seq2[Via, error] {
 	return func(yield func(Via, error) bool) {

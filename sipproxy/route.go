@@ -39,11 +39,13 @@ func (s *Server) IsLocal(u sip.URI) bool {
 // preroute does route information preprocessing (§16.4): it fills in URI, Routes and own. A malformed Route is a 400.
 func (r *Request) preroute() error {
 	r.URI = r.Request.URI
-	for n, err := range r.Request.Routes() {
-		if err != nil {
-			return err
+	if r.Has("Route") {
+		for n, err := range r.Request.Routes() {
+			if err != nil {
+				return err
+			}
+			r.Routes = append(r.Routes, n)
 		}
-		r.Routes = append(r.Routes, n)
 	}
 	if n := len(r.Routes); n > 0 && r.URI.Params.Has("lr") && r.srv.IsLocal(r.URI) {
 		// A strict router upstream put our Record-Route into the Request-URI: the last Route is what it replaced.

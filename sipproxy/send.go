@@ -167,6 +167,23 @@ func requestURI(u sip.URI) sip.URI {
 // route postprocesses the routing information (§16.6 step 6) and returns the URI to resolve; it is zero when the target says where to go.
 func (b *Branch) route() (next sip.URI, refuse *sip.Response) {
 	next = b.Request.URI
+	if b.Request.Has("Route") {
+		if next, refuse = b.firstRoute(); refuse != nil {
+			return next, refuse
+		}
+	}
+	if !b.Target.Flow.IsZero() || !b.Target.Next.IsZero() {
+		return sip.URI{}, b.secure()
+	}
+	if !next.IsSIP() {
+		return next, b.Of.made(416, errScheme)
+	}
+	return next, b.secure()
+}
+
+// firstRoute is the URI of the topmost Route, which a strict router finds in the Request-URI.
+func (b *Branch) firstRoute() (next sip.URI, refuse *sip.Response) {
+	next = b.Request.URI
 	for first, err := range b.Request.Routes() {
 		if err != nil {
 			return next, b.Of.made(400, err)
@@ -177,16 +194,9 @@ func (b *Branch) route() (next sip.URI, refuse *sip.Response) {
 			b.Request.PopFirst("Route")
 			b.Request.SetURI(requestURI(first.URI))
 		}
-		next = first.URI
-		break
+		return first.URI, nil
 	}
-	if !b.Target.Flow.IsZero() || !b.Target.Next.IsZero() {
-		return sip.URI{}, b.secure()
-	}
-	if !next.IsSIP() {
-		return next, b.Of.made(416, errScheme)
-	}
-	return next, b.secure()
+	return next, nil
 }
 
 // secure refuses to send a sips request over a hop that is known not to be secure (RFC 5630 §5.3).

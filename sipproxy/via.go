@@ -23,7 +23,7 @@ const statelessCookie = sip.MagicCookie + "s"
 
 // pushVia puts our Via on top. The texts before the branch are made once per listener.
 func (s *Server) pushVia(c *sip.Request, f transport.Flow, branch string) {
-	c.Prepend("Via", s.viaText(f)+branch)
+	c.PushViaText(s.viaText(f), branch)
 }
 
 // viaText is our Via value for a flow up to the value of branch.
@@ -102,8 +102,10 @@ func (r *Request) loopHash() uint64 {
 	h.WriteByte(byte(n))
 	h.WriteByte(byte(n >> 8))
 	h.WriteByte(byte(n >> 16))
-	for v := range r.All("Route") {
-		h.WriteString(v)
+	if r.Has("Route") {
+		for v := range r.All("Route") {
+			h.WriteString(v)
+		}
 	}
 	if r.tx != nil {
 		// Without state the branch must also fit the CANCEL and the ACK of the request, which lack these.
@@ -117,6 +119,16 @@ func (r *Request) loopHash() uint64 {
 
 // looped reports whether the request passed here before with the same routing inputs (§16.3 step 4).
 func (r *Request) looped() bool {
+	var mark [9]byte
+	mark[0] = '.'
+	for i, v := len(mark)-1, uint32(r.loopHash()); i > 0; i, v = i-1, v>>4 {
+		mark[i] = "0123456789abcdef"[v&15]
+	}
+	return r.ViasContain(string(mark[:])) && r.hasLooped()
+}
+
+// hasLooped is looped for the case that some Via looks like it.
+func (r *Request) hasLooped() bool {
 	for v, err := range r.Vias() {
 		if err != nil {
 			return false
