@@ -269,3 +269,20 @@ func TestNewResponse(t *testing.T) {
 	r = mustRequest(t, "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h")
 	require.Equal(t, "SIP/2.0 400 Bad Request\r\nVia: SIP/2.0/UDP h\r\nContent-Length: 0\r\n\r\n", NewResponse(r, 400, "", "t").String())
 }
+
+// Revision differs after each edit, also one that leaves the length as it was.
+func TestRevision(t *testing.T) {
+	r, err := ParseResponse("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1, SIP/2.0/UDP b\r\nSubject: one\r\nTo: <sip:a@b>\r\nContent-Length: 0\r\n\r\n")
+	require.NoError(t, err)
+	seen := map[uint64]bool{r.Revision(): true}
+	for _, edit := range []func(){
+		func() { r.PopVia() }, func() { r.Set("Subject", "two") }, func() { r.Set("Subject", "six") }, func() { r.Del("Subject") },
+		func() { r.SetToTag("x") }, func() { r.SetBody("text/plain", "hello") }, func() { r.SetBody("text/plain", "world") }, func() { r.Add("X", "y") },
+	} {
+		edit()
+		require.False(t, seen[r.Revision()])
+		seen[r.Revision()] = true
+		_ = r.String()
+		require.True(t, seen[r.Revision()], "printing is no edit")
+	}
+}

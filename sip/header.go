@@ -65,6 +65,10 @@ const (
 // Head gives the header fields and body.
 func (h *Header) Head() *Header { return h }
 
+// Revision is another number after every edit of header fields or body that changed something: the overlay only grows, and a field that goes is missed. It
+// says nothing across messages.
+func (h *Header) Revision() uint64 { return uint64(len(h.arena))<<16 | uint64(h.count) }
+
 func (h *Header) list() []field {
 	if h.more != nil {
 		return *h.more

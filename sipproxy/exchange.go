@@ -162,14 +162,17 @@ func (r *Request) final(res *sip.Response) {
 	r.report(r.tx.Respond(res))
 }
 
-// A mark tells, nearly always, whether a response was edited.
-type mark struct{ code, size int32 }
+// A mark tells whether a response was edited.
+type mark struct {
+	code     int
+	revision uint64
+}
 
 func markOf(res *sip.Response) mark {
 	if res == nil {
 		return mark{}
 	}
-	return mark{int32(res.Code), int32(res.Len())}
+	return mark{res.Code, res.Revision()}
 }
 
 func (r *Request) report(err error) {
