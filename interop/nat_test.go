@@ -11,18 +11,21 @@ func TestPhonesBehindNAT(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		phoneConfig
+		args []string
 	}{
-		{"udp", phoneConfig{transport: "udp"}},
-		{"tcp", phoneConfig{transport: "tcp"}},
-		{"tls", phoneConfig{transport: "tls"}},
-		{"outbound-udp", phoneConfig{transport: "udp", outbound: true}},
-		{"outbound-tcp", phoneConfig{transport: "tcp", outbound: true}},
-		{"outbound-tls", phoneConfig{transport: "tls", outbound: true}},
+		{"udp", phoneConfig{transport: "udp"}, nil},
+		{"tcp", phoneConfig{transport: "tcp"}, nil},
+		{"tls", phoneConfig{transport: "tls"}, nil},
+		{"outbound-udp", phoneConfig{transport: "udp", outbound: true}, nil},
+		{"outbound-tcp", phoneConfig{transport: "tcp", outbound: true}, nil},
+		{"outbound-tls", phoneConfig{transport: "tls", outbound: true}, nil},
+		{"alias-udp", phoneConfig{transport: "udp"}, []string{"-contact-alias"}},
+		{"alias-tls", phoneConfig{transport: "tls"}, []string{"-contact-alias"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			n := newInternet(t)
-			o := openOffice(t, n.server, serverAddr)
+			o := openOffice(t, n.server, serverAddr, c.args...)
 			a, b := n.pair(o, c.phoneConfig)
 			a.call(b)
 			talk(a, b)

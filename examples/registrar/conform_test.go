@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -234,5 +236,87 @@ func TestOrderOnTheWire(t *testing.T) {
 		next("1", 10, 423, a+life+" "+b+life, "Contact: "+c+", "+a+";expires=1")
 		next("1", 10, 200, c+life, "Contact: "+c+life+", "+a+";expires=0, "+b+";expires=0")
 		next("3", 1, 200, "", "Contact: *", "Expires: 0")
+	})
+}
+
+// TestViaOnTheWire: where answers go and what their Via says (§18.2.2, RFC 3581, RFC 6223), whatever the phone writes into its own.
+func TestViaOnTheWire(t *testing.T) {
+	addr := served(t)
+	w := wired(t, "udp", addr["udp"])
+	local := w.conn.LocalAddr().String()
+	_, port, err := net.SplitHostPort(local)
+	require.NoError(t, err)
+	const b = ";branch=z9hG4bK"
+	for i, x := range []struct{ via, want string }{ // "@": the branch
+		{local + "@;rport", local + "@;rport=" + port + ";received=127.0.0.1"},
+		{"192.168.1.2:7@;rport", "192.168.1.2:7@;rport=" + port + ";received=127.0.0.1"},
+		{"phone.invalid@;rport", "phone.invalid@;rport=" + port + ";received=127.0.0.1"},
+		{"phone.invalid:1@;rport=7;received=203.0.113.1", "phone.invalid:1@;rport=" + port + ";received=127.0.0.1"},
+		{local + "@", local + "@"},
+		{local, local}, // RFC 2543
+		{"192.168.1.2:7", "192.168.1.2:7;received=127.0.0.1;rport=" + port}, // forced: the phone is not where it says
+		{local + "@;rport;keep", local + "@;rport=" + port + ";keep=30;received=127.0.0.1"},
+		{local + "@;keep=5", local + "@;keep=5"}, // not what RFC 6223 has clients write
+	} {
+		branch := fmt.Sprint(b, "via", i)
+		res := w.ask(w.register("via", "Via: SIP/2.0/UDP "+strings.Replace(x.via, "@", branch, 1)))
+		require.Equal(t, "SIP/2.0/UDP "+strings.Replace(x.want, "@", branch, 1), res.Get("Via"))
+	}
+	for _, proto := range []string{"tcp", "tls"} {
+		w := wired(t, proto, addr[proto])
+		w.send("\r\n\r\n") // RFC 5626 §3.5.1
+		pong := make([]byte, 2)
+		_, err := io.ReadFull(w.in, pong)
+		require.NoError(t, err)
+		require.Equal(t, "\r\n", string(pong))
+		res := w.ask(w.register("via", "Via: SIP/2.0/"+strings.ToUpper(proto)+" 192.168.1.2"+b+"x;keep"))
+		require.Contains(t, res.Get("Via"), ";keep=120")
+	}
+}
+
+// TestRubbish: what is no SIP is dropped, and the next request is answered.
+func TestRubbish(t *testing.T) {
+	w := wired(t, "udp", served(t)["udp"])
+	for _, text := range []string{"\x00\x00\x00\x00", "\r\n\r\n", "\r\n", "x", "SIP/2.0 200 OK\r\n\r\n", "REGISTER sip:example.com SIP/2.0\r\n\r\n", strings.Repeat("A", 60000),
+		"REGISTER sip:example.com SIP/2.0\r\n" + strings.Repeat("A: b\r\n", 5000) + "\r\n", "\x16\x03\x01\x02", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\xff\xfe\xfd"} {
+		w.send(text)
+		require.Equal(w, 200, w.ask(w.register("next")).Code, "%.40q", text)
+	}
+}
+
+// TestOutboundOnTheWire is RFC 5626 §6 with RFC 5627: a binding for each flow of an instance, a flow registered again takes the place of the old one, GRUUs for who asks.
+func TestOutboundOnTheWire(t *testing.T) {
+	onEach(t, served(t), func(w *wire) {
+		user := fmt.Sprint("o", serial.Add(1))
+		const instance = `;+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>"`
+		flow := func(supported, uri string, more string) *sip.Response {
+			res := w.ask(w.register(user, "Supported: "+supported, "Contact: <sip:"+uri+"@192.168.1.2;transport="+w.proto+";ob>"+instance+more))
+			require.Equal(w, 200, res.Code, "%s", res)
+			return res
+		}
+		uris := func(res *sip.Response) (list []string) {
+			for c, err := range res.Contacts() {
+				require.NoError(w, err)
+				list = append(list, c.URI.User)
+			}
+			return list
+		}
+		res := flow("path, outbound", "a", ";reg-id=1")
+		require.Equal(w, "outbound", res.Get("Require"))
+		require.NotContains(w, have(res), "gruu")
+		require.Equal(w, []string{"a", "b"}, uris(flow("outbound", "b", ";reg-id=2")))
+		require.Equal(w, []string{"a", "c"}, uris(flow("outbound", "c", ";reg-id=2")), "the same flow, whatever its URI")
+		res = flow("outbound, gruu", "a", ";reg-id=1")
+		require.Contains(w, have(res), `;pub-gruu="sip:`+user+`@example.com;gr=urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF"`)
+		require.Contains(w, have(res), `;temp-gruu="sip:tgruu.`)
+		require.Equal(w, []string{"c"}, uris(flow("outbound", "a", ";reg-id=1;expires=0")))
+		for uri, code := range map[string]int{
+			user + "@example.com;gr=urn:uuid:00000000-0000-1000-8000-000000000000": 480, // RFC 5627 §5.3: known user, no such device now
+			"nobody@example.com;gr=urn:uuid:1":                                     480,
+			"tgruu.AAAA@example.com;gr":                                            404,
+			"nobody@example.com":                                                   404,
+		} {
+			require.Equal(w, code, w.ask(w.request("MESSAGE", "sip:"+uri, "To: <sip:x@example.com>")).Code, uri)
+		}
 	})
 }

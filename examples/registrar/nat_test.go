@@ -18,9 +18,37 @@ import (
 // home puts a phone of a user behind a NAT box of its own.
 func (x *exchange) home(name, public string) (*siptest.Phone, *siptest.NAT) {
 	box := x.Network.NAT(siptest.NAT{Public: public, Timeout: 40 * time.Second})
+	return x.behind(name, box), box
+}
+
+func (x *exchange) behind(name string, box *siptest.NAT) *siptest.Phone {
 	phone := x.PhoneAt(box.Host("192.168.1.2"), name)
 	phone.AOR = at(name)
-	return phone, box
+	return phone
+}
+
+// Boxes with another mapping for every destination, which let nobody else in, change nothing: there is one destination. When a box forgets a mapping the phone has another
+// port, and is found there once it has registered again.
+func TestSymmetricNAT(t *testing.T) {
+	c := settings()
+	c.media = "never"
+	scenario(t, c, func(x *exchange) {
+		box := x.Network.NAT(siptest.NAT{Public: "203.0.113.1", Symmetric: true, Timeout: 40 * time.Second})
+		alice, bob := x.behind("alice", box), x.behind("bob", x.Network.NAT(siptest.NAT{Public: "203.0.113.2", Symmetric: true, Timeout: 40 * time.Second}))
+		x.register(alice).Expect(200)
+		x.register(bob).Expect(200)
+		stop := x.keepalives()
+		defer stop()
+		x.Sleep(5 * time.Minute)
+		x.talk(alice.Call(x, at("bob")), bob.Incoming(x))
+		x.talk(bob.Call(x, at("alice")), alice.Incoming(x))
+		if x.Proto.Reliable() {
+			return
+		}
+		box.Forget()
+		x.register(alice).Expect(200)
+		x.talk(bob.Call(x, at("alice")), alice.Incoming(x))
+	})
 }
 
 // Two phones with the same private address behind different boxes call each other; both are kept reachable.

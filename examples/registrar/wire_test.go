@@ -96,7 +96,9 @@ func (w *wire) ask(text string) *sip.Response {
 func (w *wire) final(text string) *sip.Response {
 	w.Helper()
 	_, branch, _ := strings.Cut(text, "branch=")
-	branch, _, _ = strings.Cut(branch, "\r\n")
+	if i := strings.IndexAny(branch, ";,\r"); i >= 0 {
+		branch = branch[:i]
+	}
 	for {
 		raw, err := w.next(20 * time.Second)
 		require.NoError(w, err, "no answer to\n%s", text)
