@@ -46,7 +46,9 @@ type Embedded struct {
 	// OnTimeout is told of every call that timed out, after it is gone, on a goroutine of its own.
 	OnTimeout func(Ref)
 
-	MaxSessions int // streams held; beyond: ErrUnavailable. 0: what RLIMIT_NOFILE leaves, at most 10000
+	// MaxSessions bounds the streams held; beyond: ErrUnavailable. 0: 10000, and what RLIMIT_NOFILE leaves beside 512: a stream takes four descriptors, two once both
+	// parties have agreed on rtcp-mux.
+	MaxSessions int
 	Loops       int // event loops, of use on many cores; 0: 1. One carries some 200,000 packets a second
 
 	// LatchAny lets a port learn its party from any address while it has none. By default only the address in the description and
@@ -75,6 +77,7 @@ type Embedded struct {
 	setErr   error
 	calls    map[callKey]*relayCall
 	sessions int
+	files    int // descriptors reckoned for them
 	ticker   *time.Timer
 	closed   bool
 	next     int // loop of the next session
@@ -93,7 +96,7 @@ type relaySetup struct {
 	timeout, halfOpen, hold time.Duration
 	oneSided                time.Duration
 	rate                    uint32
-	max                     int
+	max, files              int // files 0: not reckoned
 }
 
 // Counters tell what the relay has done since it was made.
@@ -159,7 +162,7 @@ func (e *Embedded) setup() (*relaySetup, error) {
 		rate:     packetRate(e.MaxRate),
 	}
 	if s.max <= 0 {
-		s.max = sessionLimit()
+		s.max, s.files = defaultSessions, fileLimit()
 	}
 	interfaces := e.Interfaces
 	if len(interfaces) == 0 {

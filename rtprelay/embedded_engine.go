@@ -143,7 +143,7 @@ func (s *relaySession) describe(m *Media, owner uint8) {
 func (e *Embedded) update(p *Params, d *Description, i int, owner uint8) (update, error) {
 	m, o := &d.Media[i], &p.Options
 	u := update{owner: owner, cut: o.Repacketize, ptime: time.Duration(m.PTime) * time.Millisecond, clocks: rtpClocks(d.text, i)}
-	if !m.Mux {
+	if u.takesMux = m.Mux; !m.Mux {
 		u.mux = -1
 	}
 	u.opaque = !strings.Contains(strings.ToUpper(m.Proto), "RTP/")
@@ -271,11 +271,10 @@ func (s *relaySession) stats() Stats {
 func (e *Embedded) Probe(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	set, err := e.setup()
-	if err != nil {
+	if _, err := e.setup(); err != nil {
 		return err
 	}
-	if e.closed || e.sessions >= set.max {
+	if e.full() {
 		return ErrUnavailable
 	}
 	return nil

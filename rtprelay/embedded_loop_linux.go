@@ -269,11 +269,11 @@ func swap16(v uint16) uint16 {
 
 func addrInUse(err error) bool { return errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EACCES) }
 
-// sessionLimit: four descriptors a session, and some for the rest of the process.
-func sessionLimit() int {
+// fileLimit leaves some descriptors for the rest of the process.
+func fileLimit() int {
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
-		return 2000
+		return 8000
 	}
-	return int(min(10000, max(1, (r.Cur-min(r.Cur, 512))/4)))
+	return int(min(1<<30, max(filesOfSession, r.Cur-min(r.Cur, 512))))
 }

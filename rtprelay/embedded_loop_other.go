@@ -31,5 +31,5 @@ func addrInUse(err error) bool {
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES)
 }
 
-// sessionLimit is a guess where the limit of descriptors is not known.
-func sessionLimit() int { return 2000 }
+// fileLimit is a guess where the limit of descriptors is not known.
+func fileLimit() int { return 8000 }

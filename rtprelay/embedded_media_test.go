@@ -528,34 +528,86 @@ func TestCheck(t *testing.T) {
 }
 
 // TestManySessions holds 5000 streams, or as many as descriptors allow, with packets through the first and the last.
+// TestManySessions: 5,000 calls, of parties that use one port for RTP and RTCP where the descriptors do not suffice for two: 4 a call, 2 with rtcp-mux, and 512 for the rest.
 func TestManySessions(t *testing.T) {
-	n := min(5000, sessionLimit())
+	n, more := 5000, ""
 	if testing.Short() {
-		n = min(n, 500)
+		n = 500
+	}
+	if n*filesOfSession > fileLimit() {
+		n, more = min(n, fileLimit()/2-1), "a=rtcp-mux\r\n"
 	}
 	e := newRelay(t, func(e *Embedded) {
-		e.MaxSessions = n
 		e.Interfaces = []Interface{{Addr: loopback, Low: 21000, High: 31999}, {Addr: netip.MustParseAddr("127.0.0.2"), Name: "b", Low: 21000, High: 31999}}
 	})
 	ctx := context.Background()
 	alice, bob := newPhone(t, "127.0.0.11"), newPhone(t, "127.0.0.12")
 	var toBob, toAlice [2]netip.AddrPort
 	for i := range n {
-		p := Params{Ref: Ref{CallID: fmt.Sprint("call", i), FromTag: "f", ToTag: "t"}, SDP: audioSDP(alice.addr()), Source: alice.addr().Addr(), Options: Options{To: "b"}}
+		p := Params{Ref: Ref{CallID: fmt.Sprint("call", i), FromTag: "f", ToTag: "t"}, SDP: audioSDP(alice.addr(), more), Source: alice.addr().Addr(), Options: Options{To: "b"}}
 		o, err := e.Offer(ctx, p)
 		require.NoError(t, err)
-		p.SDP, p.Source = audioSDP(bob.addr()), bob.addr().Addr()
+		p.SDP, p.Source = audioSDP(bob.addr(), more), bob.addr().Addr()
 		a, err := e.Answer(ctx, p)
 		require.NoError(t, err)
 		toBob[b2i(i > 0)], toAlice[b2i(i > 0)] = mediaAt(t, a.SDP, 0), mediaAt(t, o.SDP, 0)
 	}
 	require.Equal(t, n, e.Counters().Sessions)
+	t.Logf("%d sessions, %d descriptors", n, e.files)
 	for i := range 2 {
 		alice.say(toBob[i], "through")
 		bob.hears(toAlice[i], "through")
 	}
+	e.set.max = n
 	_, err := e.Offer(ctx, Params{Ref: Ref{CallID: "more"}, SDP: audioSDP(alice.addr()), Source: loopback})
 	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+// TestMuxSavesPorts: the ports for RTCP go once both parties said rtcp-mux, come back when one no longer does, and descriptors are reckoned accordingly.
+func TestMuxSavesPorts(t *testing.T) {
+	bothLoops(t, func(t *testing.T, e *Embedded) {
+		alice, bob := newPhone(t, "127.0.0.11"), newPhone(t, "127.0.0.12")
+		bobRTP, bobRTCP := newPair(t, "127.0.0.12")
+		params := func(p *phone, more string) Params {
+			return Params{Ref: testRef, SDP: audioSDP(p.addr(), more), Source: p.addr().Addr()}
+		}
+		const mux = "a=rtcp-mux\r\n"
+		toAlice := offer(t, e, params(alice, mux))
+		require.Equal(t, 4, e.files, "not answered yet")
+		toBob := answer(t, e, params(bob, mux))
+		require.Equal(t, 2, e.files)
+		for i := range 2 {
+			require.Nil(t, e.find(callKey{"call", 0}, "f", 1).sides[i].rtcp)
+		}
+		exchange := func(from *phone, to netip.AddrPort, hears *phone) {
+			from.send(to, rtcpPacket(1))
+			b, _ := hears.get()
+			require.Equal(t, rtcpPacket(1), b)
+			from.say(to, "x")
+			hears.get()
+		}
+		exchange(alice, toBob, bob)
+		exchange(bob, toAlice, alice)
+		e.set.files = 5
+		_, err := e.Offer(t.Context(), Params{Ref: Ref{CallID: "more"}, SDP: audioSDP(alice.addr()), Source: loopback})
+		require.ErrorIs(t, err, ErrUnavailable, "three descriptors are not enough")
+		require.Error(t, e.Probe(t.Context()))
+		e.set.files = 100
+
+		require.Equal(t, toAlice, offer(t, e, params(alice, mux)))
+		require.Equal(t, toBob, answer(t, e, params(bobRTP, "")))
+		require.Equal(t, 4, e.files)
+		alice.say(toBob, "y")
+		bobRTP.hears(toAlice, "y")
+		alice.send(toBob, rtcpPacket(3)) // she multiplexes still, and so gets hers
+		b, _ := bobRTCP.get()
+		require.Equal(t, rtcpPacket(3), b)
+		bobRTCP.send(next(toAlice), rtcpPacket(2))
+		b, _ = alice.get()
+		require.Equal(t, rtcpPacket(2), b)
+		require.NoError(t, e.Delete(t.Context(), testRef))
+		require.Zero(t, e.files)
+	})
 }
 
 // TestChurn sets up and ends calls while packets flow.

@@ -34,6 +34,7 @@ type relaySession struct {
 	audio    bool
 	ttl      time.Duration // of Control; 0: Timeout
 	marks    uint8         // of Control: who still holds the session
+	files    int           // descriptors reckoned
 
 	loop   *relayLoop
 	sides  [2]relaySide
@@ -58,6 +59,7 @@ type relaySide struct {
 	rtpLatch, rtcpLatch  latch
 	former               *formerParty // nil: never changed
 	mux                  bool         // takes RTCP on the RTP port
+	takesMux             bool         // said so last
 	separate             bool         // takes RTCP on its own port, by the description
 	recv                 rtpStats
 	clocks               []rtpClock
@@ -106,11 +108,10 @@ func (e *Embedded) find(k callKey, tag string, media int) *relaySession {
 
 // create makes a session without ports; e.mu is held.
 func (e *Embedded) create(k callKey, tag string, media int) (*relaySession, error) {
-	set, err := e.setup()
-	if err != nil {
+	if _, err := e.setup(); err != nil {
 		return nil, err
 	}
-	if e.closed || e.sessions >= set.max {
+	if e.full() {
 		e.refused.Add(1)
 		return nil, ErrUnavailable
 	}
@@ -122,6 +123,8 @@ func (e *Embedded) create(k callKey, tag string, media int) (*relaySession, erro
 	s := newSession(e, c, strings.Clone(tag), media)
 	c.sessions = append(c.sessions, s)
 	e.sessions++
+	s.files = filesOfSession
+	e.files += s.files
 	e.created.Add(1)
 	if e.sessions == 1 {
 		e.watch()
@@ -136,6 +139,7 @@ func (e *Embedded) remove(s *relaySession) {
 		if o == s {
 			c.sessions = append(c.sessions[:i:i], c.sessions[i+1:]...)
 			e.sessions--
+			e.files -= s.files
 			if s.ready() {
 				e.complete++
 			}
@@ -181,7 +185,7 @@ func (s *relaySide) close() {
 		return
 	}
 	s.session.loop.remove(s.rtp)
-	s.session.loop.remove(s.rtcp)
+	s.closeRTCP()
 	s.net.give(s.rtp.num)
 	s.rtp, s.rtcp = nil, nil
 }
@@ -205,6 +209,8 @@ func (s *relaySide) setTOS(tos int) {
 	s.tos = int16(tos) + 1
 	if s.rtp != nil {
 		s.session.loop.mark(s.rtp.sock, tos, s.net.Addr.Is6())
+	}
+	if s.rtcp != nil {
 		s.session.loop.mark(s.rtcp.sock, tos, s.net.Addr.Is6())
 	}
 }
@@ -216,6 +222,7 @@ type update struct {
 	own, far *relayNet // where a new session gets its ports: towards the owner, towards the other
 	cut      time.Duration
 	ptime    time.Duration
+	takesMux bool // the description says a=rtcp-mux
 	mux      int8 // 1: takes RTCP on the RTP port, -1: on its own, 0: not said
 	opaque   bool
 	fresh    bool // new ports even if there are some
@@ -254,6 +261,8 @@ func (s *relaySession) apply(u update) (netip.AddrPort, error) {
 		far.mux, far.separate = own.mux, own.separate
 	}
 	own.cut = own.cut.with(u.cut)
+	own.takesMux = u.takesMux
+	s.economize()
 	return a, nil
 }
 
