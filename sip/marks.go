@@ -79,12 +79,6 @@ func (h *Header) notePushed(f *field) {
 	h.vias[0] = plainVia(h.value(f), f.at)
 }
 
-func (m *viaMark) of(s string) Via {
-	return Via{
-		Protocol: s[:7], Transport: s[8:m.transport], Host: s[m.transport+1 : m.host], Port: m.port, Params: Params(s[m.params:]),
-	}
-}
-
 // plainVia marks the Via value s of the field at at: SIP/2.0/UDP host[:port]*(;name[=value]), and no white space but that one. The mark is zero
 // when parseVia must tell.
 func plainVia(s string, at uint32) (m viaMark) {

@@ -21,10 +21,12 @@ func (h *Header) Via() (Via, error) {
 	if f == nil {
 		return Via{}, ErrNoField
 	}
-	if m := h.via(f); m != nil {
-		return m.of(h.value(f)), nil
+	s := h.value(f)
+	m := h.via(f)
+	if m == nil {
+		return firstVia(s)
 	}
-	return firstVia(h.value(f))
+	return Via{s[:len("SIP/2.0")], s[len("SIP/2.0/"):m.transport], s[m.transport+1 : m.host], m.port, Params(s[m.params:])}, nil
 }
 
 // firstVia is Via for a value of unusual form.
