@@ -23,6 +23,7 @@ type branch struct {
 	large   bool // too large for UDP, and TCP has been tried
 	client  *transaction.Client
 	refused *sip.Response // stateless: why it was not sent
+	instead *byUDP        // stateless: what to send when TCP is refused
 
 	barred      int   // the code of Refuse
 	provisional bool  // a 1xx was received

@@ -458,3 +458,26 @@ func TestTryingWhileTheHandlerBlocks(t *testing.T) {
 		require.InDelta(t, 1, since(start).Seconds(), 0.05)
 	})
 }
+
+// §18.1.1: a large request whose TCP connection is refused goes by UDP, without state too, and the next one at once.
+func TestLargeRequestWhereTCPIsRefused(t *testing.T) {
+	for _, mode := range []sipproxy.Mode{sipproxy.Stateful, sipproxy.Stateless} {
+		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+			s := k.Server(t, &sipproxy.Server{
+				Accept: func(*sipproxy.Request) sipproxy.Mode { return mode },
+				Handler: sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+					return r.Forward(ctx, to(r, "192.0.2.20"))
+				}),
+			})
+			alice, bob := k.Phone("alice", "192.0.2.10"), socket(t, k, "192.0.2.20") // UDP only
+			for i := range 2 {
+				alice.Send(raw(k, "MESSAGE", "sip:b@example.com", "Subject", strings.Repeat("x", 1400)))
+				got := request(t, bob.read())
+				require.Contains(t, got.Get("Via"), "SIP/2.0/UDP 192.0.2.101")
+				bob.send(sip.NewResponse(got, 200, "", "b").String())
+				require.Equal(t, 200, response(t, alice.Receive()).Code)
+				require.EqualValues(t, 1, s.Stats().Transport.DialFailed, "%d", i)
+			}
+		})
+	}
+}

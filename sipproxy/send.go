@@ -302,12 +302,18 @@ func (b *Branch) flow() (transport.Flow, error) {
 // is out of the task's hands.
 func (b *Branch) send() bool {
 	if b.tooLarge() {
-		// The transport is chosen once more: TCP first, and UDP if that is refused.
+		// The transport is chosen once more: TCP first, and UDP if that is refused, or was lately.
 		at := b.addrs[b.Try]
+		at.Proto = transport.TCP
 		b.large = true
-		b.addrs = slices.Insert(slices.Clone(b.addrs), b.Try, transport.Addr{Proto: transport.TCP, AddrPort: at.AddrPort, Name: at.Name})
-		b.step = stepDress
-		return false
+		if !b.Of.srv.trs.Failed(at) {
+			if b.Of.tx == nil {
+				b.instead = &byUDP{srv: b.Of.srv, req: b.Request, flow: b.Flow}
+			}
+			b.addrs = slices.Insert(slices.Clone(b.addrs), b.Try, at)
+			b.step = stepDress
+			return false
+		}
 	}
 	err := b.start()
 	if err != nil {
@@ -321,6 +327,10 @@ func (b *Branch) start() error {
 	r := b.Of
 	if r.tx == nil {
 		b.step = stepDone
+		if u := b.instead; u != nil {
+			b.instead = nil
+			return u.after(b.Flow, b.Request)
+		}
 		return b.Flow.Send(b.Request, nil)
 	}
 	r.mu.Lock()

@@ -41,6 +41,18 @@ func (h *health) report(a Addr, ok bool) {
 	h.count.Store(int32(len(h.failed)))
 }
 
+// down reports whether a target failed lately.
+func (h *health) down(a Addr) bool {
+	if h.count.Load() == 0 {
+		return false
+	}
+	a.Name = ""
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	until, ok := h.failed[a]
+	return ok && time.Since(h.base) < until
+}
+
 // prune drops what is over, and everything when that is not enough.
 func (h *health) prune() {
 	if len(h.failed) < healthMax {

@@ -58,6 +58,9 @@ func (l *Layer) ResolveNow(dst []Addr, q Query) (addrs []Addr, ok bool) {
 // Report tells the health table how a target did; failed ones are tried last for 30 s.
 func (l *Layer) Report(a Addr, ok bool) { l.resolver.health.report(a, ok) }
 
+// Failed reports whether a target failed within the last 30 s and has not been seen well since.
+func (l *Layer) Failed(a Addr) bool { return l.resolver.health.down(a) }
+
 // A hop is a host and port to look up, and the protocol to use there.
 type hop struct {
 	proto Proto
