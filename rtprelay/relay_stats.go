@@ -17,6 +17,7 @@ type RelayStats struct {
 	Refused   uint64 // of them requests refused
 	Limited   uint64 // refused because of Max
 	TimedOut  uint64 // calls whose media stopped
+	RingOut   uint64 // sessions that timed out before their call was answered: give the engine more time
 	HeldOut   uint64 // sessions that timed out while their call was on hold, which went on
 	StreamOut uint64 // streams that timed out while others of their call went on
 	Expired   uint64 // legs forgotten because of MaxAge
@@ -28,7 +29,7 @@ type RelayStats struct {
 }
 
 type relayCounters struct {
-	offers, answers, deletes, nothing, marked, bad, orphans, failed, passed, refused, limited, timedOut, heldOut, streamOut, expired, adopted, rolledBack, unrolled, undeleted, unplayed atomic.Uint64
+	offers, answers, deletes, nothing, marked, bad, orphans, failed, passed, refused, limited, timedOut, ringingOut, heldOut, streamOut, expired, adopted, rolledBack, unrolled, undeleted, unplayed atomic.Uint64
 }
 
 // Stats gives the counters.
@@ -40,7 +41,7 @@ func (rl *Relay) Stats() RelayStats {
 	return RelayStats{
 		Legs: held, Offers: c.offers.Load(), Answers: c.answers.Load(), Deletes: c.deletes.Load(), Nothing: c.nothing.Load(),
 		Marked: c.marked.Load(), Bad: c.bad.Load(), Orphans: c.orphans.Load(), Failed: c.failed.Load(), Passed: c.passed.Load(),
-		Refused: c.refused.Load(), Limited: c.limited.Load(), TimedOut: c.timedOut.Load(), HeldOut: c.heldOut.Load(), StreamOut: c.streamOut.Load(), Expired: c.expired.Load(),
+		Refused: c.refused.Load(), Limited: c.limited.Load(), TimedOut: c.timedOut.Load(), RingOut: c.ringingOut.Load(), HeldOut: c.heldOut.Load(), StreamOut: c.streamOut.Load(), Expired: c.expired.Load(),
 		Adopted: c.adopted.Load(), Rolled: c.rolledBack.Load(), Unrolled: c.unrolled.Load(), Undeleted: c.undeleted.Load(), Unplayed: c.unplayed.Load(),
 	}
 }

@@ -671,6 +671,31 @@ func TestRelayTimeout(t *testing.T) {
 	})
 }
 
+// TestRelayTimeoutWhileRinging: an engine that gives up before the callee answers ends no call; the answer has no session then, which is told.
+func TestRelayTimeoutWhileRinging(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		var failed []error
+		s := newStage(t, k, func(rl *rtprelay.Relay) {
+			rl.OnTimeout = func(rtprelay.Ref) { require.Fail(t, "nothing to end") }
+			rl.OnFailure = func(_ rtprelay.Ref, err error) { failed = append(failed, err) }
+		})
+		s.bob.AnswerAfter(2 * time.Minute)
+		call := s.alice.Invite(t, "sip:bob@example.com")
+		call.Expect(180)
+		r := rtprelay.Ref{CallID: call.ID(), FromTag: s.bob.Incoming(t).Invitation().FromTag()}
+		require.NoError(t, s.e.Delete(t.Context(), r))
+		s.rl.TimedOut(r)
+		require.EqualValues(t, 1, s.rl.Stats().RingOut)
+		require.Zero(t, s.rl.Stats().TimedOut)
+		call.Expect(200)
+		call.Ack()
+		require.Len(t, failed, 1)
+		require.ErrorIs(t, failed[0], rtprelay.ErrNoSession)
+		call.Bye()
+		s.over()
+	})
+}
+
 // TestRelayStreamTimeout: an engine that follows streams tells of one while another lives, and of calls on hold; neither ends the call.
 func TestRelayStreamTimeout(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {

@@ -6,16 +6,23 @@ import (
 )
 
 // TimedOut is for the time-out events of an engine that follows whole calls: set it as Embedded.OnTimeout, or as Notifications.OnTimeout for rtpengines. It forgets the
-// leg, fills in what the event does not say of its tags, and calls OnTimeout. Tags may come in any order, or be empty.
+// leg, fills in what the event does not say of its tags, and calls OnTimeout. Tags may come in any order, or be empty. A call that still rings is left to Timer C: should it
+// be answered, the engine has no session for the answer, and OnFailure hears of it.
 func (rl *Relay) TimedOut(ref Ref) {
 	rl.setup()
-	rl.count.timedOut.Add(1)
 	rl.mu.Lock()
-	if l := rl.named(ref); l != nil {
+	l := rl.named(ref)
+	if l != nil && !l.confirmed {
+		rl.mu.Unlock()
+		rl.count.ringingOut.Add(1)
+		return
+	}
+	if l != nil {
 		ref = l.ref()
 		rl.unlist(l)
 	}
 	rl.mu.Unlock()
+	rl.count.timedOut.Add(1)
 	if rl.OnTimeout != nil {
 		rl.OnTimeout(ref)
 	}
