@@ -21,6 +21,10 @@ func (rl *Relay) note(l *relayLeg, x *exchangeStep) {
 	p := &position{x.by, strings.Clone(x.sdp), x.source, x.opts}
 	rl.mu.Lock()
 	defer rl.mu.Unlock()
+	if l.gone {
+		go rl.removeNow([]Ref{x.ref}) // a BYE came in between, and the engine has made the session anew
+		return
+	}
 	if !x.answer {
 		l.offered = p
 		return
@@ -64,6 +68,12 @@ func (q *relayRequest) rollBack() {
 			return
 		}
 		rl.count.rolledBack.Add(1)
+		rl.mu.Lock()
+		gone = l.gone
+		rl.mu.Unlock()
+		if gone { // as in note
+			rl.removeNow([]Ref{ref})
+		}
 	})
 }
 

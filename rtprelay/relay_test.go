@@ -671,6 +671,46 @@ func TestRelayTimeout(t *testing.T) {
 	})
 }
 
+// TestRelayByeCrossesOffer: the call is over while the engine works on an offer, or takes one back; what it made afterwards is deleted.
+func TestRelayByeCrossesOffer(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+			s := newStage(t, k, nil)
+			call := s.alice.Call(t, "sip:bob@example.com")
+			in := s.bob.Incoming(t)
+			in.ExpectAck()
+			n, slow, code := 0, 1, 481
+			if refused {
+				slow, code = 2, 488 // the offer that takes back is slow
+			}
+			s.bob.Serve = func(_ *siptest.Call, r *sip.Request) *sip.Response {
+				if r.Method == sip.INVITE {
+					return sip.NewResponse(r, code, "", "")
+				}
+				return nil
+			}
+			s.e.interfere = func(verb string, _ rtprelay.Params) (rtprelay.Result, error, bool) {
+				if verb == "offer" {
+					if n++; n == slow {
+						time.Sleep(time.Second)
+					}
+				}
+				return rtprelay.Result{}, nil, false
+			}
+			call.Start(sip.INVITE)
+			settle()
+			if refused {
+				in.ExpectRequest(sip.INVITE)
+				in.ExpectAck()
+			}
+			in.Bye()
+			call.ExpectBye()
+			time.Sleep(10 * time.Second)
+			s.over()
+		})
+	}
+}
+
 // TestRelayTimeoutWhileRinging: an engine that gives up before the callee answers ends no call; the answer has no session then, which is told.
 func TestRelayTimeoutWhileRinging(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
