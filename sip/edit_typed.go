@@ -18,10 +18,10 @@ func (h *Header) pushVia(f field) {
 }
 
 // PushViaText is PushVia for a value whose text comes in two parts: what the server always writes, and the branch.
-func (h *Header) PushViaText(start, branch string) {
+func (h *Header) PushViaText(start string, branch []byte) {
 	f := h.open(idVia, "Via")
 	h.put(start)
-	h.put(branch)
+	h.arena = append(h.arena, branch...)
 	h.clean(f.start())
 	h.pushVia(h.shut(f))
 }

@@ -92,7 +92,6 @@ func (b *Branch) arm() {
 	if b.started == 0 {
 		b.started = max(now, 1)
 	}
-	b.timer.F = b.clock
 	d := b.Target.Trying
 	if ring := b.Target.Ring; ring > 0 {
 		if left := max(1, ring-time.Duration(now-b.started)); d == 0 || left < d {
@@ -127,14 +126,16 @@ func (b *Branch) heard(code int) {
 
 func (b *Branch) setDeadline(d time.Duration) {
 	b.deadline = b.Of.srv.txs.Now() + transaction.Instant(d)
-	if b.timer.F == nil {
-		b.timer.F = b.clock
-	}
+	b.timer.To = (*branchClock)(b)
 	b.Of.srv.txs.SetTimer(&b.timer, d)
 }
 
-// clock is the branch's timer.
-func (b *Branch) clock() {
+// A branchClock is the Branch as its timer knows it.
+type branchClock Branch
+
+// Expire is the end of what the branch had time for.
+func (c *branchClock) Expire() {
+	b := (*Branch)(c)
 	r := b.Of
 	r.mu.Lock()
 	var wake bool

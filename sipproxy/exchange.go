@@ -15,14 +15,14 @@ const lateTrying = 200 * time.Millisecond
 
 // run starts the handler.
 func (r *Request) run() {
-	r.task = r.srv.newTask()
+	r.task = r.srv.handlerTask(r)
 	if r.srv.Runner == Goroutines {
 		r.armTrying() // before the handler runs beside us
 	}
 	r.task.start((*serveJob)(r))
 	if r.srv.Runner != Goroutines && r.tx != nil {
 		r.mu.Lock()
-		if !r.returned && !r.trying && r.late.F == nil {
+		if !r.returned && !r.trying && r.late.To == nil {
 			r.armTrying() // the handler waits
 		}
 		r.mu.Unlock()
@@ -31,7 +31,7 @@ func (r *Request) run() {
 
 // armTrying sets the timer for a 100 where one may be due.
 func (r *Request) armTrying() {
-	r.late.F = r.tryingLate
+	r.late.To = (*tryingClock)(r)
 	switch {
 	case r.tx == nil:
 	case r.Method == sip.INVITE:
@@ -42,7 +42,12 @@ func (r *Request) armTrying() {
 	}
 }
 
-func (r *Request) tryingLate() {
+// A tryingClock is the Request as that timer knows it.
+type tryingClock Request
+
+// Expire sends the 100.
+func (c *tryingClock) Expire() {
+	r := (*Request)(c)
 	r.mu.Lock()
 	r.sendTrying()
 	r.mu.Unlock()

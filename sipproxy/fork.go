@@ -13,7 +13,6 @@ import (
 type fork struct {
 	r        *Request
 	branches []*Branch
-	first    [1]*Branch
 	todo     []*Branch // to be sent, or sent to their next address, by the task
 	open     int       // branches without a final response
 	best     *sip.Response
@@ -22,6 +21,11 @@ type fork struct {
 	expired  int  // code that replaces the answers to our own CANCEL; 0: none
 	done     bool
 	result   *sip.Response
+
+	// Most forks have one branch: it lies here, with the places for it in the lists.
+	first         Branch
+	firstBranches [1]*Branch
+	firstTodo     [1]*Branch
 }
 
 // Forward sends the request to every target at once and waits for the best final response
@@ -36,7 +40,8 @@ func (r *Request) Forward(ctx context.Context, targets ...Target) *sip.Response 
 	if r.tx == nil {
 		return r.forwardStateless(ctx, targets)
 	}
-	f := &fork{r: r}
+	f := new(fork)
+	f.r = r
 	if err := ctx.Err(); err != nil {
 		return r.outOfTime(ctx)
 	}
@@ -120,6 +125,9 @@ func (f *fork) wait() {
 			r.mu.Lock()
 		default:
 			r.waiting = true
+			if _, ok := r.task.(*inlineTask); ok && r.woken == nil {
+				r.woken = make(chan struct{}, 1) // before anybody can wake it
+			}
 			r.mu.Unlock()
 			r.task.park()
 			r.mu.Lock()
@@ -137,14 +145,16 @@ func (f *fork) add(t *Target) *Branch {
 		f.r.srv.count.overBranches.Add(1)
 		return nil
 	}
-	b := new(Branch) // not a literal: that would pass over the stack of a handler that waits
+	b := &f.first
+	if f.branches == nil {
+		f.branches, f.todo = f.firstBranches[:0], f.firstTodo[:0]
+	} else {
+		b = new(Branch) // not a literal: that would pass over the stack of a handler that waits
+	}
 	b.Target = *t
 	b.Of, b.ID, b.fork = f.r, f.r.branches, f
 	b.elses = t.Else
 	f.r.branches++
-	if f.branches == nil {
-		f.branches = f.first[:0]
-	}
 	f.branches = append(f.branches, b)
 	f.todo = append(f.todo, b)
 	f.open++

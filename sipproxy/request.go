@@ -36,12 +36,14 @@ type exchange struct {
 	strict        bool
 	routesDropped bool // DropRoutes was called
 	toTag         string
-	tagged        sync.Once // guards toTag
-	prefix        string    // first part of the branches we make for it
-	loop          uint64    // loop detection hash, 0 until asked for
+	tagged        sync.Once       // guards toTag
+	prefix        [prefixLen]byte // first part of the branches we make for it; zero until the first
+	loop          uint64          // loop detection hash, 0 until asked for
 
 	mu     sync.Mutex
 	task   task
+	woken  chan struct{} // of an inlineTask that waits
+	gid    uint64        // of an inlineTask, when the server checks contract 14
 	cause  error         // why the handler's context ended, nil while it lives
 	done   chan struct{} // of that context, made on demand
 	afters []*after
@@ -153,7 +155,11 @@ func (r *Request) sendTrying() {
 	if r.trying {
 		return
 	}
-	r.provisional(sip.NewResponse(r.Request, 100, "", ""))
+	if r.tx == nil || r.sent != 0 {
+		return
+	}
+	r.trying = true
+	_ = r.tx.Trying() // as in provisional
 }
 
 // DropRoutes forgets the Route values that are not ours: the branches go out without them (Kamailio: remove_hf("Route")).

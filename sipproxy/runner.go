@@ -36,6 +36,16 @@ func (s *Server) newTask() task {
 	return s.coroutines.take()
 }
 
+// handlerTask is newTask for the handler of r, on the goroutine that read r.
+func (s *Server) handlerTask(r *Request) task {
+	inline := r.tx == nil || r.Flow.Reading() && !s.waiters.expected(r.Method)
+	if !inline || s.Runner == Goroutines || s.onGoroutines() {
+		return s.newTask()
+	}
+	s.tasks.n.Add(1)
+	return (*inlineTask)(r)
+}
+
 // taskCount counts tasks that have not ended. It is no WaitGroup because tasks may begin while the server waits for them to end.
 type taskCount struct {
 	n       atomic.Int64

@@ -283,7 +283,8 @@ func (b *Branch) dress() step {
 		b.Request = b.base.Clone()
 	}
 	b.Flow, b.Local, b.Remote = flow, flow.Local(), flow.Remote()
-	r.srv.pushVia(b.Request, flow, r.branchParam())
+	var branch [96]byte
+	r.srv.pushVia(b.Request, flow, r.appendBranch(branch[:0]))
 	return stepSend
 }
 

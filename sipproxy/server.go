@@ -92,13 +92,17 @@ type state struct {
 	txs        *transaction.Layer
 	coroutines coroutines
 	tasks      taskCount
+	waiters    waiters
 	stalls     stalls
 	strict     wrongGoroutine
 	hasTCP     bool
 	count      counters
 
-	viaMu sync.RWMutex
-	vias  map[viaKey]string
+	loopKey, branchKey sipKey
+
+	lastVia atomic.Pointer[viaEntry]
+	viaMu   sync.Mutex
+	vias    map[viaKey]*viaEntry
 
 	listMu sync.Mutex
 	list   Request // head of the requests in progress
@@ -206,6 +210,7 @@ func (s *Server) open(ctx context.Context) error {
 		rand.Read(k)
 		s.keys = [][]byte{k}
 	}
+	s.loopKey, s.branchKey = newSipKey(s.keys[0], "loop"), newSipKey(s.keys[0], "branch")
 	s.coroutines.s = s
 	s.tasks.none = make(chan struct{}, 1)
 	s.list.prev, s.list.next = &s.list, &s.list

@@ -54,7 +54,7 @@ func (s *Server) tryStalled() {
 	s.listMu.Unlock()
 	for _, r := range young {
 		r.mu.Lock()
-		if !r.returned && !r.trying && !r.waiting && r.tx != nil && r.late.F == nil {
+		if !r.returned && !r.trying && !r.waiting && r.tx != nil && r.late.To == nil {
 			r.armTrying()
 		}
 		r.mu.Unlock()

@@ -51,7 +51,8 @@ func (s *Server) relayStateless(res *sip.Response, f transport.Flow) {
 	}
 	mac, _, _ = strings.Cut(mac, ".")
 	n, _, _ := res.CSeq()
-	if mac != s.statelessMAC(next, res.CallID(), res.FromTag(), n) {
+	var own [16]byte
+	if mac != string(appendHex64(own[:0], s.statelessMAC(next, res.CallID(), res.FromTag(), n))) {
 		s.count.strayResponses.Add(1)
 		return
 	}

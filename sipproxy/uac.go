@@ -43,7 +43,7 @@ func (s *Server) request(ctx context.Context, req *sip.Request, to Target) *sip.
 		}
 		host, port := flow.SentBy()
 		fillContact(c, host, port)
-		s.pushVia(c, flow, transaction.NewBranch())
+		s.pushVia(c, flow, []byte(transaction.NewBranch()))
 		u := &uacUser{final: make(chan *sip.Response, 1), failed: make(chan error, 1)}
 		var tx *transaction.Client
 		if tx, err = s.txs.Request(c, flow, u); err != nil {

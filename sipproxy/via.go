@@ -21,30 +21,39 @@ import (
 // LOOP is the loop detection hash of §16.6 step 8. MAC lets only answers to what we forwarded travel back without state.
 const statelessCookie = sip.MagicCookie + "s"
 
-// pushVia puts our Via on top. The texts before the branch are made once per listener.
-func (s *Server) pushVia(c *sip.Request, f transport.Flow, branch string) {
+// prefixLen is the length of PREFIX and LOOP with their dots.
+const prefixLen = len(sip.MagicCookie) + 13 + 1 + 8 + 1
+
+// pushVia puts our Via on top, for a flow and with a branch parameter. The texts before the branch are made once per listener.
+func (s *Server) pushVia(c *sip.Request, f transport.Flow, branch []byte) {
 	c.PushViaText(s.viaText(f), branch)
 }
 
-// viaText is our Via value for a flow up to the value of branch.
+// viaText is our Via value for a flow up to the value of branch. It is made once per listener; nearly always it is the one asked for last.
 func (s *Server) viaText(f transport.Flow) string {
 	host, port := f.SentBy()
 	k := viaKey{f.Proto(), host, port}
-	s.viaMu.RLock()
-	t, ok := s.vias[k]
-	s.viaMu.RUnlock()
-	if ok {
-		return t
+	if e := s.lastVia.Load(); e != nil && e.key == k {
+		return e.text
 	}
-	v := sip.Via{Protocol: "SIP/2.0", Transport: f.Proto().ViaName(), Host: host, Port: port}
-	t = v.String() + ";branch="
 	s.viaMu.Lock()
-	if s.vias == nil || len(s.vias) >= maxVias {
-		s.vias = make(map[viaKey]string)
+	defer s.viaMu.Unlock()
+	e := s.vias[k]
+	if e == nil {
+		v := sip.Via{Protocol: "SIP/2.0", Transport: k.proto.ViaName(), Host: host, Port: port}
+		e = &viaEntry{k, v.String() + ";branch="}
+		if s.vias == nil || len(s.vias) >= maxVias {
+			s.vias = make(map[viaKey]*viaEntry)
+		}
+		s.vias[k] = e
 	}
-	s.vias[k] = t
-	s.viaMu.Unlock()
-	return t
+	s.lastVia.Store(e)
+	return e.text
+}
+
+type viaEntry struct {
+	key  viaKey
+	text string
 }
 
 type viaKey struct {
@@ -56,26 +65,31 @@ type viaKey struct {
 // maxVias bounds the texts kept: a server with more own addresses makes them anew.
 const maxVias = 1024
 
-// branchParam makes the branch of one try.
-func (r *Request) branchParam() string {
+// appendBranch appends the branch parameter of one try.
+func (r *Request) appendBranch(b []byte) []byte {
 	if r.tx == nil {
-		return r.statelessBranch()
+		return r.appendStatelessBranch(b)
 	}
-	if r.prefix == "" {
-		r.prefix = transaction.NewBranch() + "." + hex32(uint32(r.loopHash())) + "."
+	if r.prefix[0] == 0 {
+		p := append(r.prefix[:0], transaction.NewBranch()...)
+		p = appendHex32(append(p, '.'), uint32(r.loopHash()))
+		_ = append(p, '.')
 	}
+	b = append(b, r.prefix[:]...)
 	n := r.tries
 	r.tries++
-	if n < 10 {
-		return r.prefix + "0123456789"[n:n+1]
-	}
-	return r.prefix + strconv.Itoa(n)
+	return strconv.AppendUint(b, uint64(n), 10)
 }
 
-func hex32(v uint32) string {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], v)
-	return hex.EncodeToString(b[:])
+func appendHex32(b []byte, v uint32) []byte {
+	for shift := 28; shift >= 0; shift -= 4 {
+		b = append(b, "0123456789abcdef"[v>>shift&15])
+	}
+	return b
+}
+
+func appendHex64(b []byte, v uint64) []byte {
+	return appendHex32(appendHex32(b, uint32(v>>32)), uint32(v))
 }
 
 // loopHash covers what routing decisions are made of (§16.6 step 8, RFC 5393 §4.2). A request that comes back with the same value has looped; a
@@ -84,36 +98,33 @@ func (r *Request) loopHash() uint64 {
 	if r.loop != 0 {
 		return r.loop
 	}
-	var h maphash.Hash
-	h.SetSeed(r.srv.seed)
-	h.WriteString(r.Request.URI.Scheme)
-	h.WriteString(r.Request.URI.Password)
-	h.WriteByte(':')
-	h.WriteString(r.Request.URI.Host)
-	h.WriteByte(byte(r.Request.URI.Port))
-	h.WriteByte(byte(r.Request.URI.Port >> 8))
-	h.WriteString(r.Request.URI.User)
-	h.WriteByte('@')
-	h.WriteString(string(r.Request.URI.Params))
-	h.WriteString(r.Request.URI.Opaque)
-	h.WriteString(r.CallID())
-	h.WriteString(r.FromTag())
+	var buf [512]byte
+	u := &r.Request.URI
+	b := append(buf[:0], u.Scheme...)
+	b = append(b, u.Password...)
+	b = append(b, ':')
+	b = append(b, u.Host...)
+	b = binary.BigEndian.AppendUint16(b, u.Port)
+	b = append(b, u.User...)
+	b = append(b, '@')
+	b = append(b, u.Params...)
+	b = append(b, u.Opaque...)
+	b = append(b, r.CallID()...)
+	b = append(b, r.FromTag()...)
 	n, _, _ := r.CSeq()
-	h.WriteByte(byte(n))
-	h.WriteByte(byte(n >> 8))
-	h.WriteByte(byte(n >> 16))
+	b = binary.BigEndian.AppendUint32(b, n)
 	if r.Has("Route") {
 		for v := range r.All("Route") {
-			h.WriteString(v)
+			b = append(b, v...)
 		}
 	}
 	if r.tx != nil {
 		// Without state the branch must also fit the CANCEL and the ACK of the request, which lack these.
-		h.WriteString(r.Request.ToTag())
-		h.WriteString(r.Get("Proxy-Require"))
-		h.WriteString(r.Get("Proxy-Authorization"))
+		b = append(b, r.Request.ToTag()...)
+		b = append(b, r.Get("Proxy-Require")...)
+		b = append(b, r.Get("Proxy-Authorization")...)
 	}
-	r.loop = h.Sum64() | 1
+	r.loop = r.srv.loopKey.sum(b) | 1
 	return r.loop
 }
 
@@ -134,7 +145,11 @@ func (r *Request) hasLooped() bool {
 			return false
 		}
 		_, rest, _ := strings.Cut(v.Branch(), ".")
-		if loop, _, _ := strings.Cut(rest, "."); len(loop) != 8 || loop != hex32(uint32(r.loopHash())) {
+		if len(rest) < 8 || len(rest) > 8 && rest[8] != '.' {
+			continue // not of our making
+		}
+		var own [8]byte
+		if string(appendHex32(own[:0], uint32(r.loopHash()))) != rest[:8] {
 			continue
 		}
 		if proto, _ := transport.ParseProto(v.Transport); r.srv.trs.IsLocal(v.Host, v.Port, proto) {
@@ -144,23 +159,26 @@ func (r *Request) hasLooped() bool {
 	return false
 }
 
-// statelessBranch is a function of the request that is the same for its copies, its CANCEL and its non-2xx ACK (§16.11).
-func (r *Request) statelessBranch() string {
+// appendStatelessBranch appends a function of the request that is the same for its copies, its CANCEL and its non-2xx ACK (§16.11).
+func (r *Request) appendStatelessBranch(b []byte) []byte {
 	v, _ := r.Via()
 	n, _, _ := r.CSeq()
-	return statelessCookie + r.srv.statelessMAC(v, r.CallID(), r.FromTag(), n) + "." + hex32(uint32(r.loopHash())) + r.connectionHint(v)
+	b = append(b, statelessCookie...)
+	b = appendHex64(b, r.srv.statelessMAC(v, r.CallID(), r.FromTag(), n))
+	b = appendHex32(append(b, '.'), uint32(r.loopHash()))
+	return r.appendConnectionHint(b, v)
 }
 
 // hintParam is a parameter of our Via in stateless mode: the port of the connection that a request came by. Its answers belong there (§18.2.2), and
 // nothing else remembers it where the client did not ask for rport. It is no part of the branch, which a CANCEL by another connection shares.
 const hintParam = "i"
 
-func (r *Request) connectionHint(top sip.Via) string {
+func (r *Request) appendConnectionHint(b []byte, top sip.Via) []byte {
 	source := r.Source
 	if !source.Proto.Reliable() || top.Port == source.AddrPort.Port() || top.Params.Has("rport") {
-		return ""
+		return b
 	}
-	return ";" + hintParam + "=" + strconv.Itoa(int(source.AddrPort.Port()))
+	return strconv.AppendUint(append(b, ";"+hintParam+"="...), uint64(source.AddrPort.Port()), 10)
 }
 
 // hinted is the next Via of a response as ViaFlow wants it: with the port that our own Via has kept.
@@ -172,10 +190,9 @@ func hinted(own, next sip.Via) sip.Via {
 }
 
 // statelessMAC signs what the previous hop's Via and the dialog ids say: a response carries them back.
-func (s *Server) statelessMAC(v sip.Via, callID, fromTag string, cseq uint32) string {
+func (s *Server) statelessMAC(v sip.Via, callID, fromTag string, cseq uint32) uint64 {
 	var buf [512]byte
-	b := append(buf[:0], s.keys[0]...)
-	b = append(b, v.Branch()...)
+	b := append(buf[:0], v.Branch()...)
 	b = append(b, 0)
 	b = append(b, v.Host...)
 	b = binary.BigEndian.AppendUint16(b, v.Port)
@@ -183,8 +200,7 @@ func (s *Server) statelessMAC(v sip.Via, callID, fromTag string, cseq uint32) st
 	b = append(b, 0)
 	b = append(b, fromTag...)
 	b = binary.BigEndian.AppendUint32(b, cseq)
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:8])
+	return s.branchKey.sum(b)
 }
 
 // stableHash is the same for a request, its copies, its CANCEL and its ACK; it picks among addresses in stateless mode.

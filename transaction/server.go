@@ -167,17 +167,27 @@ func (t *Server) copied(s *shard) serverWork {
 // sent again and again while Accepted, RFC 6026). ErrTerminated when the state forbids it; an immediate failure to send is
 // returned, wrapping ErrTransport, and the transaction goes on. The layer takes res over.
 // After a final it keeps the printed response only where the RFC wants it resent, and releases the request.
-func (t *Server) Respond(res *sip.Response) error {
+func (t *Server) Respond(res *sip.Response) error { return t.answer(res.Code, res) }
+
+// Trying is Respond with a 100 that is made of the request, without a message in between.
+func (t *Server) Trying() error { return t.answer(100, nil) }
+
+func (t *Server) answer(code int, res *sip.Response) error {
 	l := t.layer
 	now := l.Now()
 	s := l.shard(t.link.hash)
 	s.Lock()
-	act := t.respond(now, res.Code)
+	act := t.respond(now, code)
 	if act == 0 {
 		s.Unlock()
 		return ErrTerminated
 	}
-	t.keep(res)
+	if res == nil {
+		t.kept = sip.AppendTrying(make([]byte, 0, sip.TryingLen(t.req)), t.req)
+		t.keptLen = len(t.kept)
+	} else {
+		t.keep(res)
+	}
 	w := t.settle(s, now, act)
 	w.res = res
 	s.Unlock()

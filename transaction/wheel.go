@@ -273,21 +273,24 @@ func (w *wheel) nextNear() int64 {
 	return never
 }
 
-// A Timer is an entry of the layer's wheel, embedded in what it serves. F runs
-// on the wheel's goroutine and must not block. Resolution: one slot (20 ms);
-// never early. The zero Timer with F set is ready; it must not be copied while pending.
+// A Timer is an entry of the layer's wheel, embedded in what it serves. Resolution: one slot (20 ms);
+// never early. The zero Timer with To set is ready; it must not be copied while pending.
 type Timer struct {
-	F func() // set once before the first Set
-	e entry
+	To Expirer // set once before the first SetTimer
+	e  entry
 }
 
-func (t *Timer) expired(Instant) { t.F() }
+// An Expirer is told when its Timer is due, on the wheel's goroutine, and must not block. A converted pointer serves as one
+// without an allocation, which a function would cost.
+type Expirer interface{ Expire() }
 
-// SetTimer arms t to run F after d, whether it is pending or not.
+func (t *Timer) expired(Instant) { t.To.Expire() }
+
+// SetTimer arms t to tell its Expirer after d, whether it is pending or not.
 func (l *Layer) SetTimer(t *Timer, d time.Duration) {
 	now := l.Now()
 	l.wheel.set(&t.e, t, now.add(d), now)
 }
 
-// StopTimer disarms t. It does not wait for an F that has begun.
+// StopTimer disarms t. It does not wait for an Expire that has begun.
 func (l *Layer) StopTimer(t *Timer) { l.wheel.stop(&t.e) }

@@ -18,6 +18,10 @@ type modelTimer struct {
 	fired  int
 }
 
+type expire func()
+
+func (f expire) Expire() { f() }
+
 // TestWheelAgainstModel arms, moves and stops timers at random, over all levels
 // of the wheel, and checks that each fires once, never early, at most one slot late.
 func TestWheelAgainstModel(t *testing.T) {
@@ -30,7 +34,7 @@ func TestWheelAgainstModel(t *testing.T) {
 			timers := make([]modelTimer, 200)
 			for i := range timers {
 				m := &timers[i]
-				m.F = func() {
+				m.To = expire(func() {
 					mu.Lock()
 					defer mu.Unlock()
 					now := l.Now()
@@ -39,7 +43,7 @@ func TestWheelAgainstModel(t *testing.T) {
 					}
 					m.due = 0
 					m.fired++
-				}
+				})
 			}
 			for range 3000 {
 				m := &timers[r.IntN(len(timers))]
@@ -87,14 +91,14 @@ func TestWheelOrder(t *testing.T) {
 		held := 0
 		var timers [4]Timer
 		for i, d := range []time.Duration{60, 30, 30, 10} {
-			timers[i].F = func() {
+			timers[i].To = expire(func() {
 				got = append(got, i)
 				held += n.held
 				if i == 1 {
 					l.StopTimer(&timers[2]) // of the same slot
 					l.SetTimer(&timers[3], 0)
 				}
-			}
+			})
 			l.SetTimer(&timers[i], d*time.Millisecond)
 		}
 		time.Sleep(time.Second)
@@ -116,7 +120,7 @@ func TestWheelLate(t *testing.T) {
 		var got []int
 		var timers [3]Timer
 		for i := range timers {
-			timers[i].F = func() { got = append(got, i) }
+			timers[i].To = expire(func() { got = append(got, i) })
 		}
 		w.set(&timers[0].e, &timers[0], Instant(100*time.Millisecond), now)
 		now = Instant(6 * time.Second)
@@ -135,7 +139,7 @@ func TestWheelLate(t *testing.T) {
 func TestWheelClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLayer(Config{}, &fakeNetwork{})
-		tm := Timer{F: func() { t.Error("fired") }}
+		tm := Timer{To: expire(func() { t.Error("fired") })}
 		l.SetTimer(&tm, time.Second)
 		l.Close()
 		l.StopTimer(&tm)
@@ -149,10 +153,10 @@ func benchmarkWheel(b *testing.B, pending int) {
 	defer l.Close()
 	timers := make([]Timer, pending)
 	for i := range timers {
-		timers[i].F = func() {}
+		timers[i].To = expire(func() {})
 		l.SetTimer(&timers[i], time.Hour+time.Duration(i)*time.Millisecond)
 	}
-	t := Timer{F: func() {}}
+	t := Timer{To: expire(func() {})}
 	now := l.Now()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -74,6 +74,9 @@ func (c *conn) alive() bool {
 	return c.state < ending
 }
 
+func (c *conn) release()      { c.l.handOver(&c.guard) }
+func (c *conn) reading() bool { return c.inCall() }
+
 func (c *conn) forget(s Sink) {
 	c.mu.Lock()
 	delete(c.sinks, s)

@@ -27,6 +27,8 @@ type link interface {
 	send(f Flow, m sip.Message, raw []byte, sink Sink) error
 	forget(Sink)
 	pin(n int32)
+	release()
+	reading() bool
 	close() error
 }
 
@@ -124,6 +126,17 @@ func (f Flow) Unpin() {
 		f.link.pin(-1)
 	}
 }
+
+// Release gives the reading of the flow's socket or connection to another goroutine. It is for a Handler that is about to wait inside
+// ServeMessage, called on the goroutine that reads, about a message that came by f; elsewhere it does no harm.
+func (f Flow) Release() {
+	if f.link != nil {
+		f.link.release()
+	}
+}
+
+// Reading reports whether the flow's socket or connection is in a Handler call: whether there is something to Release.
+func (f Flow) Reading() bool { return f.link != nil && f.link.reading() }
 
 // Close closes a connection, without waiting for what is queued; nothing for UDP.
 func (f Flow) Close() error {

@@ -75,6 +75,15 @@ func (l *Layer) take(g *guard, at uint64) bool {
 	return true
 }
 
+func (g *guard) inCall() bool { return g.progress.Load()%2 == 1 }
+
+// handOver gives the guard to a new goroutine at the wish of the one that is inside a call.
+func (l *Layer) handOver(g *guard) {
+	if at := g.progress.Load(); at%2 == 1 && g.progress.CompareAndSwap(at, at+1) {
+		go l.own(g)
+	}
+}
+
 // A watchdog looks for handler calls that last. It has one timer, armed only while readers are busy, which busy readers
 // push ahead of them, so under load and in silence it never fires: a timer that fires wakes a thread.
 type watchdog struct {

@@ -300,4 +300,6 @@ func (k *udpSock) listening() *listener   { return k.ln }
 func (k *udpSock) alive() bool            { return !k.l.isClosed() }
 func (k *udpSock) forget(Sink)            {}
 func (k *udpSock) pin(int32)              {}
+func (k *udpSock) release()               { k.l.handOver(&k.guard) }
+func (k *udpSock) reading() bool          { return k.inCall() }
 func (k *udpSock) close() error           { return nil }
