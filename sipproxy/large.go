@@ -24,7 +24,7 @@ const dialling = 11 * time.Second
 // after sends req on a TCP flow and waits for its failure, off the task, for as long as that may take.
 func (u *byUDP) after(tcp transport.Flow, req *sip.Request) error {
 	u.tcp = tcp
-	u.timer.F = u.forget
+	u.timer.To = u
 	u.srv.txs.SetTimer(&u.timer, dialling)
 	err := tcp.Send(req, u)
 	if err != nil {
@@ -33,7 +33,8 @@ func (u *byUDP) after(tcp transport.Flow, req *sip.Request) error {
 	return err
 }
 
-func (u *byUDP) forget() { u.tcp.Forget(u) }
+// Expire makes byUDP a transaction.Expirer: the connection stands.
+func (u *byUDP) Expire() { u.tcp.Forget(u) }
 
 // SendFailed makes byUDP a transport.Sink.
 func (u *byUDP) SendFailed(error) {
