@@ -146,11 +146,11 @@ func TestPushViaText(t *testing.T) {
 	require.True(t, r.ViasContain(".0a."))
 	require.True(t, r.ViasContain("4bK2"))
 	require.False(t, r.ViasContain(".0b."))
-	r.PushViaText("SIP/2.0/TCP p:5070;branch=", "z9hG4bK\r\n3.0c")
+	r.PushViaText("SIP/2.0/TCP p:5070;branch=", []byte("z9hG4bK\r\n3.0c"))
 	require.Equal(t, "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP p:5070;branch=z9hG4bK  3.0c\r\n"+
 		"v: SIP/2.0/UDP h;branch=z9hG4bK1.0a.0, SIP/2.0/UDP i;branch=z9hG4bK2\r\nContent-Length: 0\r\n\r\n", r.String())
 	r.PopVia()
-	r.PushViaText("SIP/2.0/TCP p:5070;branch=", "z9hG4bK3.0c")
+	r.PushViaText("SIP/2.0/TCP p:5070;branch=", []byte("z9hG4bK3.0c"))
 	require.Equal(t, "z9hG4bK3.0c", r.Branch())
 	require.True(t, r.ViasContain(".0c"))
 	require.False(t, r.ViasContain("5070")) // a plain Via is searched in its branch
