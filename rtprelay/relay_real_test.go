@@ -94,6 +94,13 @@ func refusedOffers(t *testing.T, engine rtprelay.Engine) {
 	relay := &rtprelay.Relay{Engine: engine}
 	alice := &siptest.Phone{T: t, Net: transport.SystemNet{}, Name: "alice", Listen: "127.0.0.1:0", Wait: 20 * time.Second}
 	bob := &siptest.Phone{T: t, Net: transport.SystemNet{}, Name: "bob", Listen: "127.0.0.1:0", Wait: 20 * time.Second}
+	refuse := func(_ *siptest.Call, r *sip.Request) *sip.Response {
+		if r.Method == sip.INVITE {
+			return sip.NewResponse(r, 488, "", "")
+		}
+		return nil
+	}
+	alice.Serve, bob.Serve = refuse, refuse
 	alice.Start()
 	bob.Start()
 	s := &sipproxy.Server{
@@ -126,13 +133,6 @@ func refusedOffers(t *testing.T, engine rtprelay.Engine) {
 		ear.hears("hello")
 	}
 	both()
-	refuse := func(_ *siptest.Call, r *sip.Request) *sip.Response {
-		if r.Method == sip.INVITE {
-			return sip.NewResponse(r, 488, "", "")
-		}
-		return nil
-	}
-	alice.Serve, bob.Serve = refuse, refuse
 	body := func(sdp string) func(*sip.Request) {
 		return func(r *sip.Request) { r.SetBody("application/sdp", sdp) }
 	}
