@@ -121,7 +121,7 @@ func (p *process) await(text string, n int) {
 func start(t *testing.T, args ...string) (*process, []string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], append([]string{"-drain", "100ms"}, args...)...)
-	cmd.Env = append(os.Environ(), beMain+"=1")
+	cmd.Env = append(os.Environ(), beMain+"=1", "GORACE=atexit_sleep_ms=0") // programs built with -race sleep a second before they end
 	p := launch(t, cmd)
 	n := 0
 	for _, a := range args {

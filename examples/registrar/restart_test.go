@@ -123,7 +123,7 @@ func (c *client) pass(answered []atomic.Bool, contact func(user int) string, not
 
 // What was acknowledged outlives kill -9.
 func TestKillInTheMiddle(t *testing.T) {
-	for proto, users := range map[string]int{"udp": 100_000, "tcp": 50_000, "tls": 50_000} {
+	for proto, users := range map[string]int{"udp": 100_000, "tcp": 20_000, "tls": 20_000} {
 		t.Run(proto, func(t *testing.T) {
 			if testing.Short() {
 				users = 10_000
