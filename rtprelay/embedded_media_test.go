@@ -383,7 +383,7 @@ func TestLossOverControl(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, [2]uint64{3, 2}, st.Packets)
 	require.Equal(t, [2]uint64{2, 1}, st.Lost)
-	require.Equal(t, "2 3 1", c.run("Q call t;1 f;1 npkts_ina npkts_ino rtpa_nlost"), "a is who has the first tag")
+	require.Equal(t, "2 3 1\n", string(c.command("Q call t;1 f;1 npkts_ina npkts_ino rtpa_nlost", loopback)), "a is who has the first tag")
 }
 
 // TestOneSided: silence of one party ends a call unless a description makes it legitimate.
