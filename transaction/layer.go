@@ -40,7 +40,7 @@ func newLayer(c Config, n network) *Layer {
 		maxServers: int64(or(c.Servers, 1_000_000)),
 		maxClients: int64(or(c.Clients, 1_000_000)),
 	}
-	l.wheel.init(l.Now, n.hold, n.flush)
+	l.wheel.init(l.Now, n.hold, n.flush, n.alarm)
 	return l
 }
 

@@ -16,6 +16,7 @@ type network interface {
 	again(f transport.Flow) transport.Flow
 	hold()
 	flush()
+	alarm(f func()) transport.Alarm
 }
 
 // realNetwork is a network of a transport.Layer, which is nil in a Layer that sends nothing.
@@ -63,6 +64,13 @@ func (n realNetwork) again(f transport.Flow) transport.Flow {
 		return g
 	}
 	return f
+}
+
+func (n realNetwork) alarm(f func()) transport.Alarm {
+	if n.Layer == nil {
+		return transport.RuntimeAlarm(f)
+	}
+	return n.NewAlarm(f)
 }
 
 func (n realNetwork) hold() {

@@ -69,6 +69,8 @@ const foreignHost = "foreign.example"
 
 func (n *fakeNetwork) replyFlow(f transport.Flow, _ sip.Via) transport.Flow { return f }
 
+func (n *fakeNetwork) alarm(f func()) transport.Alarm { return transport.RuntimeAlarm(f) }
+
 func (n *fakeNetwork) hold() {
 	n.mu.Lock()
 	n.held++

@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"sync"
 	"time"
+
+	"github.com/sipkit/sipkit/transport"
 )
 
 // slotTime is the resolution of the wheel.
@@ -39,7 +41,7 @@ type entry struct {
 }
 
 // A wheel holds entries and tells them when they are due, never early and at
-// most one slot (and the delay of the scheduler) late. One runtime timer wakes it, armed for the
+// most one slot (and the delay of the scheduler) late. One alarm wakes it, set for the
 // first occupied slot and moved only towards an earlier one: an entry that was
 // stopped costs at most a wake-up for nothing. Without entries nothing is armed.
 type wheel struct {
@@ -52,14 +54,15 @@ type wheel struct {
 	far     [farLevels]uint64
 	n       int
 	tick    int64 // all up to this one are done
-	armed   int64 // when the runtime timer fires; at most the first event
+	armed   int64 // when the alarm goes off; at most the first event
 	running bool
 	closed  bool
-	timer   *time.Timer
+	alarm   transport.Alarm // made when first needed
+	make    func(f func()) transport.Alarm
 }
 
-func (w *wheel) init(clock func() Instant, hold, flush func()) {
-	w.clock, w.hold, w.flush, w.armed = clock, hold, flush, never
+func (w *wheel) init(clock func() Instant, hold, flush func(), alarm func(f func()) transport.Alarm) {
+	w.clock, w.hold, w.flush, w.make, w.armed = clock, hold, flush, alarm, never
 }
 
 // set arms e, or moves it, to be due at the deadline.
@@ -99,23 +102,21 @@ func (w *wheel) close() {
 	w.closed = true
 	w.slots = [allSlots]*entry{}
 	w.near, w.far, w.n = [nearSlots / 64]uint64{}, [farLevels]uint64{}, 0
-	if w.timer != nil {
-		w.timer.Stop()
+	if w.alarm != nil {
+		w.alarm.Close()
 	}
 }
 
-// wake arms the runtime timer.
+// wake sets the alarm.
 func (w *wheel) wake(at int64, now Instant) {
 	w.armed = at
-	d := time.Duration(at*int64(slotTime) - int64(now))
-	if w.timer == nil {
-		w.timer = time.AfterFunc(d, w.run)
-		return
+	if w.alarm == nil {
+		w.alarm = w.make(w.run)
 	}
-	w.timer.Reset(d)
+	w.alarm.Set(time.Duration(at*int64(slotTime) - int64(now)))
 }
 
-// run is the runtime timer's function: it tells all that are due.
+// run is the alarm's function: it tells all that are due.
 func (w *wheel) run() {
 	w.mu.Lock()
 	if w.running || w.closed {

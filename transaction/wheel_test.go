@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sipkit/sipkit/transport"
 	"github.com/stretchr/testify/require"
 )
 
@@ -111,12 +112,12 @@ func TestWheelOrder(t *testing.T) {
 	})
 }
 
-// TestWheelLate has the runtime timer come late: what is set meanwhile must not jump over what is due.
+// TestWheelLate has the alarm come late: what is set meanwhile must not jump over what is due.
 func TestWheelLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now Instant
 		var w wheel
-		w.init(func() Instant { return now }, func() {}, func() {})
+		w.init(func() Instant { return now }, func() {}, func() {}, transport.RuntimeAlarm)
 		var got []int
 		var timers [3]Timer
 		for i := range timers {

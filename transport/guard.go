@@ -84,67 +84,55 @@ func (l *Layer) handOver(g *guard) {
 	}
 }
 
-// A watchdog looks for handler calls that last. It has one timer, armed only while readers are busy, which busy readers
-// push ahead of them, so under load and in silence it never fires: a timer that fires wakes a thread.
+// A watchdog looks for handler calls that last, at a steady beat while readers are busy and for a second after. In silence it has nothing set. The
+// beat is not pushed ahead by those who are busy: that would cost more than it saves.
 type watchdog struct {
-	l        *Layer
-	after    time.Duration // 0: off
-	base     time.Time
-	deadline atomic.Int64 // of the timer, since base; 0: not armed
-	mu       sync.Mutex
-	watched  []*guard
-	timer    *time.Timer
-	closed   bool
+	l       *Layer
+	after   time.Duration // the beat; 0: off
+	base    time.Time
+	mu      sync.Mutex
+	alarm   Alarm
+	watched []*guard
+	beating bool
+	quiet   int // beats without a guard to watch
+	closed  bool
 }
+
+// quietFor is how long the beat outlives the last call.
+const quietFor = time.Second
 
 func (w *watchdog) now() time.Duration { return time.Since(w.base) }
 
-// list adds g, which has just entered a call, and arms the timer.
+// list adds g, which has just entered a call.
 func (w *watchdog) list(g *guard) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed || g.listed.Load() {
+	if g.listed.Load() || w.closed {
 		return
 	}
-	now := w.now()
 	g.listed.Store(true)
-	g.seen, g.since = g.progress.Load(), now
+	g.seen, g.since = g.progress.Load(), w.now()
 	w.watched = append(w.watched, g)
-	if w.deadline.Load() == 0 {
-		w.arm(now)
+	if w.alarm == nil {
+		w.alarm = w.l.NewAlarm(w.beat)
+	}
+	if !w.beating {
+		w.beating = true
+		w.alarm.Set(w.after)
 	}
 }
 
-// push is called by readers once a batch: it moves a near deadline away.
-func (w *watchdog) push() {
-	if w.after <= 0 {
-		return
-	}
-	d := w.deadline.Load()
-	if d == 0 {
-		return
-	}
-	if now := w.now(); time.Duration(d)-now < w.after/2 {
-		w.check(now)
-	}
-}
-
-func (w *watchdog) arm(now time.Duration) {
-	w.deadline.Store(int64(now + w.after))
-	if w.timer == nil {
-		w.timer = time.AfterFunc(w.after, func() { w.check(w.now()) })
-		return
-	}
-	w.timer.Reset(w.after)
-}
-
-// check looks at every listed guard: replaces the stalled, drops the idle, and arms the timer while any are left.
-func (w *watchdog) check(now time.Duration) {
+// beat looks at every listed guard: it replaces the stalled and drops the idle.
+func (w *watchdog) beat() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return
 	}
+	if w.quiet++; len(w.watched) > 0 {
+		w.quiet = 0
+	}
+	now := w.now()
 	kept := w.watched[:0]
 	for _, g := range w.watched {
 		if w.keep(g, now) {
@@ -153,11 +141,18 @@ func (w *watchdog) check(now time.Duration) {
 	}
 	clear(w.watched[len(kept):])
 	w.watched = kept
-	if len(kept) == 0 {
-		w.deadline.Store(0)
-		return
+	if w.beating = w.quiet <= int(quietFor/w.after); w.beating {
+		w.alarm.Set(w.after)
 	}
-	w.arm(now)
+}
+
+func (w *watchdog) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	if w.alarm != nil {
+		w.alarm.Close()
+	}
 }
 
 func (w *watchdog) keep(g *guard, now time.Duration) bool {
@@ -165,7 +160,7 @@ func (w *watchdog) keep(g *guard, now time.Duration) bool {
 	if p%2 == 1 {
 		if p != g.seen {
 			g.seen, g.since = p, now
-		} else if now-g.since >= w.after && w.l.take(g, p) {
+		} else if now-g.since >= w.after-w.after/8 && w.l.take(g, p) { // beats are not quite even
 			g.seen, g.since = p+1, now
 		}
 		return true
@@ -177,13 +172,4 @@ func (w *watchdog) keep(g *guard, now time.Duration) bool {
 	}
 	g.listed.Store(true)
 	return true
-}
-
-func (w *watchdog) close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
-	if w.timer != nil {
-		w.timer.Stop()
-	}
 }

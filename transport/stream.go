@@ -88,7 +88,6 @@ func (c *conn) parse(t *turn) bool {
 	if c.r < c.w && !c.holding {
 		c.holding = true
 		c.l.Hold()
-		c.l.watch.push()
 	}
 	for c.r < c.w && c.broken == nil {
 		m, n, ping, next, err := sip.Scan(c.buf[c.r:c.w], c.l.cfg.Limits, c.hint)

@@ -126,7 +126,6 @@ func (k *udpSock) read(t *turn) {
 		if n > 0 {
 			k.errs = 0
 			k.l.Hold()
-			k.l.watch.push()
 			k.i, k.n = 0, n
 		}
 	}

@@ -1,0 +1,37 @@
+package transport
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestAlarm is about order, not about time: what was set fires, what was stopped or replaced does not.
+func TestAlarm(t *testing.T) {
+	for name, n := range map[string]Net{"system": SystemNet{}, "other": struct{ Net }{}} {
+		t.Run(name, func(t *testing.T) {
+			fired := make(chan struct{}, 16)
+			var a Alarm
+			again := 2
+			a = newAlarm(n, func() {
+				fired <- struct{}{}
+				if again--; again > 0 {
+					a.Set(time.Millisecond)
+				}
+			})
+			a.Set(0)
+			<-fired
+			<-fired // set from inside
+			a.Set(time.Hour)
+			a.Set(time.Millisecond)
+			<-fired
+			a.Set(time.Hour)
+			a.Stop()
+			a.Close()
+			a.Set(0)
+			a.Close()
+			require.Empty(t, fired)
+		})
+	}
+}
