@@ -61,6 +61,7 @@ type conn struct {
 // ---- link
 
 func (c *conn) localAddr(Flow) Addr  { return Addr{Proto: c.remote.Proto, AddrPort: c.local} }
+func (c *conn) proto() Proto         { return c.remote.Proto }
 func (c *conn) remoteAddr(Flow) Addr { return c.remote }
 func (c *conn) listening() *listener { return c.ln }
 func (c *conn) touch()               { c.used.Store(int64(time.Since(c.l.base))) }

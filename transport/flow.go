@@ -19,6 +19,7 @@ type Flow struct {
 
 // A link is what a flow runs over: a UDP socket or a connection. Dynamic types are pointers, so flows compare.
 type link interface {
+	proto() Proto
 	localAddr(f Flow) Addr
 	remoteAddr(f Flow) Addr
 	listening() *listener
@@ -58,7 +59,12 @@ func (f Flow) Remote() Addr {
 }
 
 // Proto is the protocol of the flow; 0 for the zero Flow.
-func (f Flow) Proto() Proto { return f.Local().Proto }
+func (f Flow) Proto() Proto {
+	if f.link == nil {
+		return 0
+	}
+	return f.link.proto()
+}
 
 // SentBy is what to write into Via, Record-Route and Contact for this flow: the advertised host (IPv6 in brackets) and port.
 func (f Flow) SentBy() (host string, port uint16) {

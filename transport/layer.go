@@ -30,6 +30,7 @@ type Layer struct {
 	// Fixed by Listen.
 	listeners []*listener
 	udp       []*udpSock
+	only      *listener             // the one for UDP, unless there are several or it is a wildcard: then there is nothing to choose
 	hosts     map[netip.Addr]string // addresses of this machine, and each as sent-by
 	subnets   []netip.Prefix
 	routes    routes
@@ -101,7 +102,19 @@ func (l *Layer) listen(ctx context.Context, spec string) error {
 	}
 	l.listeners = append(l.listeners, ln)
 	l.udp = append(l.udp, ln.socks...)
+	l.noteOnly(ln)
 	return nil
+}
+
+// noteOnly keeps only up to date.
+func (l *Layer) noteOnly(ln *listener) {
+	switch {
+	case len(ln.socks) == 0:
+	case len(l.udp) == len(ln.socks) && !ln.wildcard:
+		l.only = ln
+	default:
+		l.only = nil
+	}
 }
 
 // bound notes the port the system chose.
@@ -247,6 +260,9 @@ func (l *Layer) FlowTo(to Addr, from Flow) (Flow, error) {
 		return l.conns.flowTo(to, from)
 	}
 	ip := to.AddrPort.Addr()
+	if ln := l.only; ln != nil && ln.sameFamily(ip) {
+		return Flow{link: ln.sock(from), remote: to.AddrPort}, nil
+	}
 	ln := l.pick(UDP, ip, from)
 	if ln == nil {
 		return Flow{}, ErrNoAddress

@@ -294,6 +294,7 @@ func (k *udpSock) localAddr(f Flow) Addr {
 	return a
 }
 
+func (k *udpSock) proto() Proto           { return UDP }
 func (k *udpSock) remoteAddr(f Flow) Addr { return Addr{Proto: UDP, AddrPort: f.remote} }
 func (k *udpSock) listening() *listener   { return k.ln }
 func (k *udpSock) alive() bool            { return !k.l.isClosed() }
