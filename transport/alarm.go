@@ -3,7 +3,7 @@ package transport
 import "time"
 
 // An Alarm calls its function, on a goroutine of its own, a time after Set. Set and Stop are cheap and may be called by anybody at any time;
-// one Set replaces the other. The function is never called twice at once, and may call Set.
+// one Set replaces the other. The function may call Set; a call may then begin before the last has returned.
 type Alarm interface {
 	Set(d time.Duration)
 	Stop() // does not wait for a call that has begun

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,13 +14,17 @@ func TestAlarm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fired := make(chan struct{}, 16)
 			var a Alarm
-			again := 2
+			ready := make(chan struct{})
+			var again atomic.Int32
+			again.Store(2)
 			a = newAlarm(n, func() {
+				<-ready
 				fired <- struct{}{}
-				if again--; again > 0 {
+				if again.Add(-1) > 0 {
 					a.Set(time.Millisecond)
 				}
 			})
+			close(ready)
 			a.Set(0)
 			<-fired
 			<-fired // set from inside
