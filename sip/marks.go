@@ -125,7 +125,9 @@ func plainParams(s string, i int, name string) (from, to int, ok bool) {
 			return 0, 0, false
 		}
 		start := i + 1
-		for i++; i < len(s) && is(s[i], isToken); i++ {
+		i++
+		for i < len(s) && is(s[i], isToken) {
+			i++
 		}
 		if i == start {
 			return 0, 0, false
@@ -133,7 +135,9 @@ func plainParams(s string, i int, name string) (from, to int, ok bool) {
 		wanted := from == 0 && i-start == len(name) && (s[start:i] == name || equalFold(s[start:i], name))
 		if i < len(s) && s[i] == '=' {
 			start = i + 1
-			for i++; i < len(s) && is(s[i], isPlain); i++ {
+			i++
+			for i < len(s) && is(s[i], isPlain) {
+				i++
 			}
 			if i == start {
 				return 0, 0, false

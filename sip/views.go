@@ -123,11 +123,11 @@ func (h *Header) tag(id fieldID, m *tagMark) string {
 	if f == nil {
 		return ""
 	}
-	if s := h.value(f); f.at != m.at {
+	s := h.value(f)
+	if f.at != m.at {
 		return tagIn(s)
-	} else {
-		return s[m.tag:m.end]
 	}
+	return s[m.tag:m.end]
 }
 
 // tagIn is tag for a value of unusual form.

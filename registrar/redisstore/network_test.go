@@ -124,7 +124,9 @@ func TestReplicaIsLeft(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
-			for set(s, fmt.Sprint(i, "@x"), 1) != nil {
+			err := errors.New("not tried")
+			for err != nil {
+				err = set(s, fmt.Sprint(i, "@x"), 1)
 			}
 		})
 	}
