@@ -37,6 +37,8 @@ func newAnswer() *Response {
 }
 
 // Clone returns an independent copy that shares the text.
+//
+//go:noinline
 func (r *Request) Clone() *Request {
 	m := new(struct {
 		Request

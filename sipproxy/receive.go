@@ -89,10 +89,13 @@ func (s *Server) serveRequest(m *sip.Request, f transport.Flow) {
 		s.count.acks.Add(1)
 		return
 	}
-	r := &Request{Request: m, Source: f.Remote(), Local: f.Local(), Flow: f}
-	r.srv = s
+	r := new(Request) // and not a literal, which is made on the stack first
+	r.Request, r.srv = m, s
+	r.Flow = f
+	r.Source = f.Remote()
+	r.Local = f.Local()
 	if err := r.preroute(); err != nil {
-		s.refuse(m, f, &sip.Fault{Code: 400, Reason: "Bad Request (malformed Route)", Field: "Route"})
+		s.refuseRoute(r)
 		return
 	}
 	r.mode = s.accept(r)
@@ -111,6 +114,11 @@ func (s *Server) serveRequest(m *sip.Request, f transport.Flow) {
 		return
 	}
 	s.serveStateful(r)
+}
+
+//go:noinline
+func (s *Server) refuseRoute(r *Request) {
+	s.refuse(r.Request, r.Flow, &sip.Fault{Code: 400, Reason: "Bad Request (malformed Route)", Field: "Route"})
 }
 
 func (s *Server) accept(r *Request) Mode {

@@ -91,6 +91,9 @@ func (c *Client) startFailed(err error) (*Client, error) {
 	return nil, transportError(err)
 }
 
+// client finds a transaction under the lock. One copy of the code for all who look.
+//
+//go:noinline
 func (s *shard) client(hash uint64, branch string, m sip.Method) *Client {
 	for c := s.clients.first(hash); c != nil; c = c.link.next {
 		if c.link.hash == hash && c.branch == branch && c.method == m {

@@ -118,6 +118,13 @@ func newServerKey(req *sip.Request, via sip.Via, branch string) serverKey {
 	if hasBranch(branch) {
 		return serverKey{branch: branch, host: via.Host, port: sentByPort(via)}
 	}
+	return newOldKey(req, via)
+}
+
+// newOldKey is newServerKey for an RFC 2543 client.
+//
+//go:noinline
+func newOldKey(req *sip.Request, via sip.Via) serverKey {
 	seq, _, _ := req.CSeq()
 	k := &oldKey{
 		callID:  strings.Clone(req.CallID()),
@@ -147,6 +154,8 @@ func (k *serverKey) own(b []byte) []byte {
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // methodName is m without holding the text it was cut from.
+//
+//go:noinline
 func methodName(m sip.Method) sip.Method {
 	switch m {
 	case sip.INVITE:

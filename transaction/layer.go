@@ -98,6 +98,8 @@ func (l *Layer) Stats() Stats {
 }
 
 // reserve takes one of max places.
+//
+//go:noinline
 func (l *Layer) reserve(n *atomic.Int64, max int64) error {
 	if l.closed.Load() {
 		return ErrTerminated

@@ -44,15 +44,12 @@ func (l *Layer) NewServer(req *sip.Request, f transport.Flow, u ServerUser) (*Se
 		return nil, err
 	}
 	branch := req.Branch()
-	t := &Server{
-		key:    newServerKey(req, via, branch),
-		method: methodName(req.Method),
-		flow:   f,
-		reply:  l.net.replyFlow(f, via),
-		req:    req,
-		user:   u,
-	}
-	t.layer = l
+	t := new(Server) // and not a literal, which is made on the stack first
+	t.key = newServerKey(req, via, branch)
+	t.method = methodName(req.Method)
+	t.flow = f
+	t.reply = l.net.replyFlow(f, via)
+	t.req, t.user, t.layer = req, u, l
 	t.link.hash = l.serverHash(req, via, branch)
 	t.m.reliable = l.net.reliable(t.reply)
 	t.start()
@@ -60,11 +57,7 @@ func (l *Layer) NewServer(req *sip.Request, f transport.Flow, u ServerUser) (*Se
 	s := l.shard(t.link.hash)
 	s.Lock()
 	if other := s.server(t.link.hash, req, via, branch, t.method); other != nil {
-		w := other.copied(s)
-		s.Unlock()
-		l.servers.Add(-1)
-		w.do(other)
-		return nil, ErrExists
+		return nil, l.exists(s, other)
 	}
 	s.servers.insert(t)
 	s.count.servers++
@@ -72,7 +65,20 @@ func (l *Layer) NewServer(req *sip.Request, f transport.Flow, u ServerUser) (*Se
 	return t, nil
 }
 
-// server finds the transaction of a request by §17.2.3; method is that of the transaction looked for.
+// exists absorbs a copy whose transaction was made meanwhile. It gives up the lock.
+//
+//go:noinline
+func (l *Layer) exists(s *shard, other *Server) error {
+	w := other.copied(s)
+	s.Unlock()
+	l.servers.Add(-1)
+	w.do(other)
+	return ErrExists
+}
+
+// server finds the transaction of a request by §17.2.3; method is that of the transaction looked for. One copy of the code for all who look.
+//
+//go:noinline
 func (s *shard) server(hash uint64, req *sip.Request, via sip.Via, branch string, method sip.Method) *Server {
 	for t := s.servers.first(hash); t != nil; t = t.link.next {
 		if t.link.hash == hash && t.method == method && t.key.matches(req, via, branch) {

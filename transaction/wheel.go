@@ -68,10 +68,13 @@ func (w *wheel) init(clock func() Instant, hold, flush func(), alarm func(f func
 // set arms e, or moves it, to be due at the deadline.
 func (w *wheel) set(e *entry, owner expirer, deadline, now Instant) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return
+	if !w.closed {
+		w.setLocked(e, owner, deadline, now)
 	}
+	w.mu.Unlock()
+}
+
+func (w *wheel) setLocked(e *entry, owner expirer, deadline, now Instant) {
 	if e.slot != 0 {
 		w.unlink(e)
 	}

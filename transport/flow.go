@@ -40,9 +40,11 @@ type Sink interface {
 }
 
 // IsZero reports whether f is the zero Flow.
-func (f Flow) IsZero() bool { return f == Flow{} }
+func (f Flow) IsZero() bool { return f.link == nil }
 
 // Local is the address of our side: for a wildcard listener the address the packet came to; for an outbound connection the listener whose address we advertise.
+//
+//go:noinline
 func (f Flow) Local() Addr {
 	if f.link == nil {
 		return Addr{}
@@ -51,6 +53,8 @@ func (f Flow) Local() Addr {
 }
 
 // Remote is the address of the peer.
+//
+//go:noinline
 func (f Flow) Remote() Addr {
 	if f.link == nil {
 		return Addr{}
@@ -71,8 +75,19 @@ func (f Flow) SentBy() (host string, port uint16) {
 	if f.link == nil {
 		return "", 0
 	}
-	a := f.link.localAddr(f).AddrPort
 	ln := f.link.listening()
+	if ln != nil && ln.advHost != "" {
+		return ln.advHost, ln.advPort
+	}
+	if k, ok := f.link.(*udpSock); ok && !ln.wildcard {
+		return ln.host, k.ln.addr.AddrPort.Port()
+	}
+	return f.sentBy(ln)
+}
+
+// sentBy is SentBy where no listener says it once and for all.
+func (f Flow) sentBy(ln *listener) (host string, port uint16) {
+	a := f.link.localAddr(f).AddrPort
 	if ln == nil {
 		return hostString(a.Addr()), a.Port()
 	}

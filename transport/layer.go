@@ -321,7 +321,11 @@ func (t *turn) message(m sip.Message, f Flow, raw []byte, src *sources) bool {
 		l.tap(f, false, raw)
 	}
 	if q, ok := m.(*sip.Request); ok {
-		markSource(q, f.Remote().AddrPort, src, l.cfg.ForceRport)
+		from := f.remote
+		if !from.IsValid() {
+			from = f.Remote().AddrPort // of a connection
+		}
+		markSource(q, from, src, l.cfg.ForceRport)
 	}
 	t.enter()
 	l.cfg.Handler.ServeMessage(m, f)

@@ -20,12 +20,9 @@ type listener struct {
 	accept   net.Listener // reliable protocols
 }
 
-// sentBy is what to advertise when our side is a.
+// sentBy is what to advertise when our side is a and nothing else was asked for.
 func (ln *listener) sentBy(a netip.AddrPort) (string, uint16) {
-	switch {
-	case ln.advHost != "":
-		return ln.advHost, ln.advPort
-	case !ln.wildcard:
+	if !ln.wildcard {
 		return ln.host, a.Port()
 	}
 	if s, ok := ln.l.hosts[a.Addr()]; ok {

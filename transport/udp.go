@@ -210,29 +210,33 @@ func isKeepalive(b []byte) bool {
 
 func (k *udpSock) send(f Flow, m sip.Message, raw []byte, _ Sink) error {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	n := k.pending.Load()
 	s := &k.slots[n]
+	b := s.buf[:0]
 	if m != nil {
-		s.buf = m.AppendTo(s.buf[:0])
+		b = m.AppendTo(b)
 	} else {
-		s.buf = append(s.buf[:0], raw...)
+		b = append(b, raw...)
 	}
-	if len(s.buf) > maxPayload {
+	s.buf = b
+	if len(b) > maxPayload {
+		k.mu.Unlock()
 		k.l.stats.tooLarge.Add(1)
 		return ErrTooLarge
 	}
 	s.to, s.local = f.remote, f.local
 	k.l.stats.sent.Add(1)
 	if k.l.cfg.Tap != nil {
-		k.l.tap(f, true, s.buf)
+		k.l.tap(f, true, b)
 	}
 	// First pending, then held: a batch that ends meanwhile either sees the one or is seen in the other.
 	k.pending.Store(n + 1)
+	var err error
 	if int(n+1) == slotCount || k.l.held.Load() <= 0 {
-		return k.flushLocked()
+		err = k.flushLocked()
 	}
-	return nil
+	k.mu.Unlock()
+	return err
 }
 
 func (k *udpSock) flush() {

@@ -52,14 +52,14 @@ func (l *Layer) ReplyFlow(f Flow, top sip.Via) Flow {
 	if f.link == nil {
 		return f
 	}
-	source := f.link.remoteAddr(f)
+	proto, source := f.link.proto(), f.remote
 	port := top.Port
 	if port == 0 {
-		port = source.Proto.DefaultPort()
+		port = proto.DefaultPort()
 	}
-	if source.Proto.Reliable() {
+	if proto.Reliable() {
 		// The same connection; when that is gone, a new one to received and the sent-by port.
-		f.remote = netip.AddrPortFrom(source.AddrPort.Addr(), port)
+		f.remote = netip.AddrPortFrom(f.Remote().AddrPort.Addr(), port)
 		return f
 	}
 	if maddr, ok := viaMaddr(top); ok {
@@ -69,7 +69,7 @@ func (l *Layer) ReplyFlow(f Flow, top sip.Via) Flow {
 	if _, ok := top.Params.Get("rport"); ok {
 		return f
 	}
-	f.remote = netip.AddrPortFrom(source.AddrPort.Addr(), port)
+	f.remote = netip.AddrPortFrom(source.Addr(), port)
 	return f
 }
 
