@@ -88,6 +88,9 @@ func (b *Branch) end() {
 
 // arm starts the branch's clock when it is sent: Trying counts from each try, Ring from the first. Called with r.mu held.
 func (b *Branch) arm() {
+	if b.Target.Trying == 0 && b.Target.Ring == 0 {
+		return
+	}
 	now := b.Of.srv.txs.Now()
 	if b.started == 0 {
 		b.started = max(now, 1)

@@ -53,24 +53,27 @@ func (c *tryingClock) Expire() {
 	r.mu.Unlock()
 }
 
-// serveJob is the work of the request's task: the handler, the final response, and the hooks that are still to run.
+// serveJob is the work of the request's task: the handler and its final response.
 type serveJob Request
 
-func (j *serveJob) run() {
+func (j *serveJob) run() bool {
 	r := (*Request)(j)
 	r.returns = r.protect()
-	r.task.outside((*finishJob)(r))
-	r.drainHooks()
+	r.task.last((*finishJob)(r))
+	return false
 }
 
-// finishJob sends what the handler returned.
+// finishJob sends what the handler returned, and leaves the hooks that are still to run to a task of their own.
 type finishJob Request
 
-func (j *finishJob) run() {
+func (j *finishJob) run() bool {
 	r := (*Request)(j)
 	res := r.returns
 	r.returns = nil
-	r.finish(res)
+	if fresh := r.finish(res); fresh != nil {
+		fresh.start((*drainJob)(r))
+	}
+	return false
 }
 
 // protect runs the handler; a panic is a 500, and so is runtime.Goexit.
@@ -82,8 +85,9 @@ func (r *Request) protect() (res *sip.Response) {
 		}
 		switch v := recover().(type) {
 		case nil: // Goexit: this goroutine ends when the deferred calls are done
-			r.finish(r.Reply(500))
-			r.drainHooks()
+			if fresh := r.finish(r.Reply(500)); fresh != nil {
+				go fresh.start((*drainJob)(r))
+			}
 		case stopped:
 			res = r.Reply(503)
 		default:
@@ -103,20 +107,25 @@ func (s *Server) panicked(r *Request, v any) {
 		slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
 }
 
-// finish sends what the handler returned and lets the request go.
-func (r *Request) finish(res *sip.Response) {
+// finish sends what the handler returned and lets the request go. It returns a task to be started for the hooks of responses that nobody waited for.
+func (r *Request) finish(res *sip.Response) (fresh task) {
 	r.mu.Lock()
 	if r.returned {
 		r.mu.Unlock()
-		return
+		return nil
 	}
-	r.returned, r.draining = true, true // this task drains
-	if r.fork != nil {                  // the handler panicked in it
+	r.returned = true
+	if r.fork != nil { // the handler panicked in it
 		r.fork.cancelBranches("")
 		r.fork.done = true
 		r.fork = nil
 	}
 	r.final(res)
+	if len(r.queue) > 0 {
+		r.draining = true
+		r.task = r.srv.newTask()
+		fresh = r.task
+	}
 	afters := r.endContext(ErrDone)
 	r.mu.Unlock()
 	if r.tx != nil {
@@ -124,6 +133,7 @@ func (r *Request) finish(res *sip.Response) {
 	}
 	r.srv.remove(r)
 	runAfters(afters)
+	return fresh
 }
 
 // final sends the final response of the handler by contracts 1 and 2. Called with r.mu held.

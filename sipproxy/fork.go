@@ -13,7 +13,8 @@ import (
 type fork struct {
 	r        *Request
 	branches []*Branch
-	todo     []*Branch // to be sent, or sent to their next address, by the task
+	todo     []*Branch // to be sent, or sent to their next address
+	at       *Branch   // of those, the one that wants something of the task
 	open     int       // branches without a final response
 	best     *sip.Response
 	full     bool // a target did not fit the limit on branches
@@ -76,11 +77,17 @@ func (r *Request) tooLate() *sip.Response {
 	return r.made(487, ErrDone)
 }
 
-// forkJob begins a fork whose branches are made: refusals, the 100.
+// forkJob begins a fork whose branches are made, and goes on as stepJob does.
 type forkJob fork
 
-func (j *forkJob) run() {
+func (j *forkJob) run() (park bool) {
 	f := (*fork)(j)
+	f.begin()
+	return f.proceed()
+}
+
+// begin gives refusals and the 100.
+func (f *fork) begin() {
 	r := f.r
 	refuse := r.refusal(len(f.branches))
 	r.mu.Lock()
@@ -112,27 +119,59 @@ func (j *forkJob) run() {
 func (f *fork) wait() {
 	r := f.r
 	for {
-		switch {
+		switch b := f.at; {
+		case b != nil:
+			r.mu.Unlock()
+			b.consult()
+			r.task.outside((*stepJob)(f))
+			r.mu.Lock()
 		case len(r.queue) > 0:
 			r.runHook()
 		case f.done:
 			return
-		case len(f.todo) > 0:
-			b := f.todo[0]
-			f.todo = f.todo[1:]
+		default:
 			r.mu.Unlock()
-			b.try()
+			r.task.outside((*stepJob)(f))
 			r.mu.Lock()
+		}
+	}
+}
+
+// stepJob sends what there is to send.
+type stepJob fork
+
+func (j *stepJob) run() (park bool) { return (*fork)(j).proceed() }
+
+// proceed sends the branches that are to be sent, until something needs the task. It reports whether that has to wait for an answer first.
+func (f *fork) proceed() (park bool) {
+	r := f.r
+	r.mu.Lock() // not deferred: what a branch does takes it, too
+	for f.at != nil || len(r.queue) == 0 && !f.done {
+		b := f.at
+		switch {
+		case b != nil:
+			f.at = nil
+		case len(f.todo) > 0:
+			b = f.todo[0]
+			f.todo = f.todo[1:]
 		default:
 			r.waiting = true
 			if _, ok := r.task.(*inlineTask); ok && r.woken == nil {
 				r.woken = make(chan struct{}, 1) // before anybody can wake it
 			}
 			r.mu.Unlock()
-			r.task.park()
-			r.mu.Lock()
+			return true
+		}
+		r.mu.Unlock()
+		(*tryJob)(b).run()
+		r.mu.Lock()
+		if b.wants != wantNothing {
+			f.at = b
+			break
 		}
 	}
+	r.mu.Unlock()
+	return false
 }
 
 // add makes a branch of a target, unless the fork takes no more. Called with r.mu held.

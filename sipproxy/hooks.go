@@ -34,7 +34,10 @@ func (r *Request) enqueue(b *Branch, res *sip.Response) (wake bool, fresh task) 
 // drainJob is drainHooks on a task of its own.
 type drainJob Request
 
-func (j *drainJob) run() { (*Request)(j).drainHooks() }
+func (j *drainJob) run() bool {
+	(*Request)(j).drainHooks()
+	return false
+}
 
 // drainHooks runs the hooks of responses that came while nobody waited for them, after the handler has returned.
 func (r *Request) drainHooks() {

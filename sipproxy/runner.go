@@ -17,15 +17,18 @@ type task interface {
 	wake()
 	// block runs f elsewhere when waiting here would hold up others. Called on the task.
 	block(f func())
-	// outside runs j on the stack of the goroutine that resumed the task, where that is another one. A handler that waits keeps its stack for as long
-	// as the phone rings; what forwarding needs of stack does not stay with it. Called on the task; j must not park.
+	// outside runs j on the stack of the goroutine that resumed the task, where that is another one, and then parks if j asks for it. A handler that waits
+	// keeps its stack for as long as the phone rings; what forwarding needs of stack does not stay with it. Called on the task.
 	outside(j job)
+	// last is outside for what ends the task: where it can, it runs j only when the work that calls it has returned. Called on the task, as the last thing.
+	last(j job)
 	// id identifies the goroutine of the task, when the server checks contract 14; 0 otherwise.
 	id() uint64
 }
 
-// A job is work for a task, as a converted pointer rather than a closure: it costs no allocation.
-type job interface{ run() }
+// A job is work for a task, as a converted pointer rather than a closure: it costs no allocation. One that runs outside says whether the task is to park
+// until it is woken: it need not be resumed for that.
+type job interface{ run() (park bool) }
 
 // newTask makes a task of the kind the server is set to. It counts as running until it ends, so it has to be started.
 func (s *Server) newTask() task {

@@ -17,7 +17,7 @@ type coroutine struct {
 	ended bool   // work has returned
 	away  func() // what block wants run elsewhere
 	fault any    // what away panicked with
-	job   job    // what outside wants run by the driver
+	job   job    // what outside or last wants run by the driver
 	gid   uint64
 
 	mu      sync.Mutex
@@ -118,12 +118,12 @@ func (c *coroutine) drive() {
 		}
 	}()
 	for {
-		c.next()
-		for c.job != nil {
+		for c.next(); c.job != nil; c.next() {
 			j := c.job
 			c.job = nil
-			j.run()
-			c.next()
+			if j.run() || c.ended {
+				break
+			}
 		}
 		if c.ended {
 			dead = false
@@ -160,6 +160,8 @@ func (c *coroutine) outside(j job) {
 	c.job = j
 	c.park()
 }
+
+func (c *coroutine) last(j job) { c.job = j }
 
 func (c *coroutine) block(f func()) {
 	c.away = f

@@ -20,5 +20,11 @@ func (g *goroutine) start(work job) {
 func (g *goroutine) park()          { <-g.ch }
 func (g *goroutine) wake()          { g.ch <- struct{}{} }
 func (g *goroutine) block(f func()) { f() }
-func (g *goroutine) outside(j job)  { j.run() }
-func (g *goroutine) id() uint64     { return g.gid }
+func (g *goroutine) last(j job)     { j.run() }
+func (g *goroutine) outside(j job) {
+	if j.run() {
+		g.park()
+	}
+}
+
+func (g *goroutine) id() uint64 { return g.gid }

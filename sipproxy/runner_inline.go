@@ -42,8 +42,14 @@ func (t *inlineTask) stepAside() {
 	r.mu.Unlock()
 }
 
-func (t *inlineTask) outside(j job) { j.run() }
-func (t *inlineTask) id() uint64    { return t.gid }
+func (t *inlineTask) outside(j job) {
+	if j.run() {
+		t.park()
+	}
+}
+
+func (t *inlineTask) last(j job) { j.run() }
+func (t *inlineTask) id() uint64 { return t.gid }
 
 // waiters remembers for the methods that servers answer themselves, or pass on, whether their handlers wait. Those of an ACK do not; all others do.
 type waiters struct {

@@ -26,32 +26,37 @@ const (
 	stepDone                // under way, or ended
 )
 
-// try sends the branch to its next address, or ends it when none is left. Called on the task, without r.mu: hooks and the wait for the DNS happen here,
-// the rest on the stack of whoever resumed the task.
+// try sends a branch without state, or ends it. Called on the task: hooks and the wait for the DNS happen here, the rest on the stack of whoever resumed
+// the task.
 func (b *Branch) try() {
-	r := b.Of
 	for {
-		r.task.outside((*tryJob)(b))
-		switch b.wants {
-		case wantBranchHooks:
-			for _, f := range r.onBranch {
-				f(b)
-			}
-		case wantResolve:
-			b.resolve()
-		case wantSendHooks:
-			for _, f := range r.onSend {
-				f(b)
-			}
-		case wantNothing:
+		b.Of.task.outside((*tryJob)(b))
+		if b.wants == wantNothing {
 			return
 		}
-		if b.Request == nil {
-			b.robbed()
+		b.consult()
+	}
+}
+
+// consult does what a branch on its way out wants of the task. Called without r.mu.
+func (b *Branch) consult() {
+	switch b.wants {
+	case wantBranchHooks:
+		for _, f := range b.Of.onBranch {
+			f(b)
 		}
-		if b.barred != 0 {
-			b.bar()
+	case wantResolve:
+		b.resolve()
+	case wantSendHooks:
+		for _, f := range b.Of.onSend {
+			f(b)
 		}
+	}
+	if b.Request == nil {
+		b.robbed()
+	}
+	if b.barred != 0 {
+		b.bar()
 	}
 }
 
@@ -75,38 +80,40 @@ const (
 // tryJob goes on with a branch until a hook or the DNS is next, or it is under way or ended.
 type tryJob Branch
 
-func (j *tryJob) run() {
+func (j *tryJob) run() (park bool) {
 	b := (*Branch)(j)
-	b.wants = wantNothing
+	b.wants = b.advance()
+	return false
+}
+
+// advance takes the branch through its steps.
+func (b *Branch) advance() want {
 	for {
 		switch b.step {
 		case stepCopy:
 			b.copy()
 			b.step = stepLocate
 			if len(b.Of.onBranch) > 0 {
-				b.wants = wantBranchHooks
-				return
+				return wantBranchHooks
 			}
 		case stepLocate:
 			b.step = b.locate()
 			if b.step == stepResolve {
-				b.wants = wantResolve
-				return
+				return wantResolve
 			}
 		case stepResolve:
 			b.step = stepDress
 		case stepDress:
 			b.step = b.dress()
 			if b.step == stepSend && len(b.Of.onSend) > 0 {
-				b.wants = wantSendHooks
-				return
+				return wantSendHooks
 			}
 		case stepSend:
 			if b.send() {
-				return // from here on its answers move it
+				return wantNothing // from here on its answers move it
 			}
 		case stepDone:
-			return
+			return wantNothing
 		}
 	}
 }
@@ -274,29 +281,32 @@ func (b *Branch) resolve() {
 // dress makes Branch.Request ready for the address b.Try points at: the flow and our Via. The base stays bare when a further try may need it.
 func (b *Branch) dress() step {
 	r := b.Of
-	flow, err := b.flow()
-	if err != nil {
+	if err := b.connect(); err != nil {
 		return b.nextAddress(err)
 	}
 	b.Request = b.base
-	if b.Try+1 < len(b.addrs) || flow.Proto() == transport.UDP && !b.large && (len(r.onSend) > 0 || b.base.Len() > largeUDP-viaRoom) {
+	if b.Try+1 < len(b.addrs) || b.Flow.Proto() == transport.UDP && !b.large && (len(r.onSend) > 0 || b.base.Len() > largeUDP-viaRoom) {
 		b.Request = b.base.Clone()
 	}
-	b.Flow, b.Local, b.Remote = flow, flow.Local(), flow.Remote()
 	var branch [96]byte
-	r.srv.pushVia(b.Request, flow, r.appendBranch(branch[:0]))
+	r.srv.pushVia(b.Request, b.Flow, r.appendBranch(branch[:0]))
 	return stepSend
 }
 
-// flow fixes socket and connection for the next try.
-func (b *Branch) flow() (transport.Flow, error) {
-	if f := b.Target.Flow; !f.IsZero() {
-		if !f.Alive() {
-			return f, errFlow
-		}
-		return f, nil
+// connect fixes socket and connection for the next try.
+func (b *Branch) connect() error {
+	var err error
+	if b.Target.Flow.IsZero() {
+		b.Flow, err = b.Of.srv.trs.FlowTo(b.addrs[b.Try], b.Of.Flow)
+	} else if b.Flow = b.Target.Flow; !b.Flow.Alive() {
+		err = errFlow
 	}
-	return b.Of.srv.trs.FlowTo(b.addrs[b.Try], b.Of.Flow)
+	if err != nil {
+		return err
+	}
+	b.Local = b.Flow.Local() // one after the other: fewer copies
+	b.Remote = b.Flow.Remote()
+	return nil
 }
 
 // send hands the branch to the transaction layer (§16.6 step 10), or to the socket when there is no state. It reports whether the branch
