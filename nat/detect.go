@@ -39,7 +39,7 @@ func detect(r *sipproxy.Request, tests Reasons) (found Reasons) {
 	if tests&(SDPPrivate|SDPSource) != 0 {
 		found |= sdpReasons(r.Body(), source.Addr())
 	}
-	if Private(source.Addr()) {
+	if tests&SourcePrivate != 0 && Private(source.Addr()) {
 		found |= SourcePrivate
 	}
 	if p := r.Source.Proto; p == transport.WS || p == transport.WSS {

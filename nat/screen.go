@@ -37,12 +37,13 @@ func (s *Screen) Refused() uint64 { return s.refused.Load() }
 // Middleware is a sipproxy.Middleware. It ends branches that must not go where they lead with 403, whatever name leads there, and refuses REGISTERs with
 // such a Contact; a private Contact is what phones behind a NAT have.
 func (s *Screen) Middleware(next sipproxy.Handler) sipproxy.Handler {
+	check := s.check // bound once
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
 		if r.Method == sip.REGISTER && !s.contacts(r) {
 			s.refused.Add(1)
 			return r.Reply(403)
 		}
-		r.OnSend(s.check)
+		r.OnSend(check)
 		return next.ServeSIP(ctx, r)
 	})
 }
@@ -89,7 +90,16 @@ func (s *Screen) contacts(r *sipproxy.Request) bool {
 		if !literal || Private(ip) {
 			continue
 		}
-		if !s.Allows(r, transport.Addr{Proto: uriProto(c.URI), AddrPort: netip.AddrPortFrom(ip.Unmap(), uriPort(c.URI))}) {
+		p := uriProto(c.URI)
+		port := c.URI.Port
+		if port == 0 {
+			port = p.DefaultPort()
+		}
+		host := c.URI.Host
+		if !ip.Is4() {
+			host = hostText(ip)
+		}
+		if !s.allows(r, transport.Addr{Proto: p, AddrPort: netip.AddrPortFrom(ip.Unmap(), port)}, host) {
 			return false
 		}
 	}
@@ -98,13 +108,18 @@ func (s *Screen) contacts(r *sipproxy.Request) bool {
 
 // Allows reports whether the sender of r may have something sent to an address.
 func (s *Screen) Allows(r *sipproxy.Request, to transport.Addr) bool {
+	return s.allows(r, to, "")
+}
+
+// allows is given how the address stands in a URI, where that is known.
+func (s *Screen) allows(r *sipproxy.Request, to transport.Addr, host string) bool {
 	ip := to.AddrPort.Addr().Unmap().WithZone("")
 	switch {
 	case !ip.IsValid() || to.AddrPort.Port() == 0:
 		return false
 	case nobodys(ip):
 		return false
-	case ownAddress(r.Server(), to):
+	case ownAddress(r.Server(), to, host):
 		return false
 	case len(s.Allow) > 0 && s.allowed(ip):
 		return true
@@ -138,9 +153,16 @@ func (s *Screen) allowed(ip netip.Addr) bool {
 	return s.allow.Contains(ip)
 }
 
-func ownAddress(s *sipproxy.Server, to transport.Addr) bool {
-	u := sip.URI{Scheme: "sip", Host: hostText(to.AddrPort.Addr()), Port: to.AddrPort.Port()}
-	if to.Proto != 0 {
+func ownAddress(s *sipproxy.Server, to transport.Addr, host string) bool {
+	if host == "" {
+		host = hostText(to.AddrPort.Addr())
+	}
+	u := sip.URI{Scheme: "sip", Host: host, Port: to.AddrPort.Port()}
+	switch to.Proto {
+	case 0:
+	case transport.UDP:
+		u.Params = ";transport=udp"
+	default:
 		u.Params = sip.Params(";transport=" + to.Proto.String())
 	}
 	return s.IsLocal(u)

@@ -17,10 +17,8 @@ func (g *Registrar) success(r *sipproxy.Request, reg *registration, list []Bindi
 		res.AddFunc("Contact", func(b []byte) []byte { return g.appendContact(b, r, x, reg.now) })
 	}
 	res.Set("Date", g.date.at(reg.now))
-	if len(reg.contacts) > 0 {
-		for p := range r.Values("Path") {
-			res.Add("Path", p) // RFC 3327 §5.3
-		}
+	for _, p := range reg.path {
+		res.Add("Path", p) // RFC 3327 §5.3
 	}
 	for i := range g.ServiceRoute {
 		res.AddFunc("Service-Route", func(b []byte) []byte {

@@ -202,19 +202,7 @@ func fromUnixNano(n int64) time.Time {
 
 func appendBinding(b []byte, x *Binding) []byte {
 	start := len(b)
-	be := binary.BigEndian
-	b = append(b, 0, 0, 0, 0)
-	b = be.AppendUint64(b, uint64(unixNano(x.Expires)))
-	b = be.AppendUint64(b, uint64(unixNano(x.Updated)))
-	b = be.AppendUint32(b, x.Flags)
-	b = be.AppendUint32(b, x.CSeq)
-	b = be.AppendUint32(b, x.RegID)
-	b = be.AppendUint32(b, math.Float32bits(x.Q))
-	var bits byte
-	if x.GRUU {
-		bits |= bitGRUU
-	}
-	b = append(b, bits)
+	b = appendFixed(b, x)
 	u := &x.Contact
 	b = appendString(b, u.Scheme)
 	b = appendString(b, u.User)
@@ -229,27 +217,45 @@ func appendBinding(b []byte, x *Binding) []byte {
 	b = appendString(b, string(x.Params))
 	b = appendAddr(b, x.Received)
 	b = appendAddr(b, x.Local)
-	b = be.AppendUint16(b, u.Port)
+	b = append(b, byte(u.Port>>8), byte(u.Port))
 	b = appendStrings(b, x.Path)
 	b = appendMethods(b, x.Methods)
 	b = appendStrings(b, x.TempGRUUs)
-	be.PutUint32(b[start:], uint32(len(b)-start-4))
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))
 	return b
 }
 
+// appendFixed appends room for the length of the record and its fixed fields.
+func appendFixed(b []byte, x *Binding) []byte {
+	var fixed [4 + recordFixed]byte
+	be, p := binary.BigEndian, fixed[4:]
+	be.PutUint64(p, uint64(unixNano(x.Expires)))
+	be.PutUint64(p[8:], uint64(unixNano(x.Updated)))
+	be.PutUint32(p[16:], x.Flags)
+	be.PutUint32(p[20:], x.CSeq)
+	be.PutUint32(p[24:], x.RegID)
+	be.PutUint32(p[28:], math.Float32bits(x.Q))
+	if x.GRUU {
+		p[32] = bitGRUU
+	}
+	return append(b, fixed[:]...)
+}
+
+// appendString is called for a dozen texts of each binding: one copy of it touches less of the instruction cache than a dozen.
+//
+//go:noinline
 func appendString(b []byte, s string) []byte {
+	if len(s) < 0x80 {
+		return append(append(b, byte(len(s))), s...)
+	}
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-func appendCount(b []byte, n int, absent bool) []byte {
-	if absent {
+func appendStrings(b []byte, l []string) []byte {
+	if l == nil {
 		return append(b, 0)
 	}
-	return binary.AppendUvarint(b, uint64(n)+1)
-}
-
-func appendStrings(b []byte, l []string) []byte {
-	b = appendCount(b, len(l), l == nil)
+	b = binary.AppendUvarint(b, uint64(len(l))+1)
 	for _, s := range l {
 		b = appendString(b, s)
 	}
@@ -257,7 +263,10 @@ func appendStrings(b []byte, l []string) []byte {
 }
 
 func appendMethods(b []byte, l []sip.Method) []byte {
-	b = appendCount(b, len(l), l == nil)
+	if l == nil {
+		return append(b, 0)
+	}
+	b = binary.AppendUvarint(b, uint64(len(l))+1)
 	for _, m := range l {
 		c := methodCode(m)
 		b = append(b, c)
@@ -288,8 +297,8 @@ func appendAddr(b []byte, a transport.Addr) []byte {
 	case ip.Is6():
 		kind = addr6Zone
 	}
-	b = append(b, kind, byte(a.Proto))
-	b = binary.BigEndian.AppendUint16(b, a.AddrPort.Port())
+	port := a.AddrPort.Port()
+	b = append(b, kind, byte(a.Proto), byte(port>>8), byte(port))
 	switch kind {
 	case addr4:
 		v := ip.As4()

@@ -85,7 +85,11 @@ func (g *Registrar) readContact(r *sipproxy.Request, reg *registration, c *sip.N
 	if g.ownAOR(r, reg.aor, c.URI) {
 		return errLoop
 	}
-	life, err := g.life(r, c.Params)
+	var p contactParams
+	if c.Params != "" {
+		p.read(c.Params)
+	}
+	life, err := g.life(r, &p)
 	if err != nil {
 		return err
 	}
@@ -96,7 +100,7 @@ func (g *Registrar) readContact(r *sipproxy.Request, reg *registration, c *sip.N
 		b.UserAgent = b.UserAgent[:maxUserAgent]
 	}
 	if c.Params != "" {
-		if err := g.readParams(r, b, c.Params); err != nil {
+		if err := g.readParams(r, b, &p, c.Params); err != nil {
 			return err
 		}
 	}
@@ -132,36 +136,41 @@ const maxUserAgent = 256
 func (g *Registrar) bindingBytes() int { return cmp.Or(g.BindingBytes, 4096) }
 
 // readParams is what of a contact stands in its parameters, but its life.
-func (g *Registrar) readParams(r *sipproxy.Request, b *Binding, p sip.Params) error {
-	if v, ok := p.Get("q"); ok {
-		if b.Q, ok = quality(v); !ok {
+func (g *Registrar) readParams(r *sipproxy.Request, b *Binding, c *contactParams, p sip.Params) error {
+	if c.q.there {
+		var ok bool
+		if b.Q, ok = quality(c.q.text); !ok {
 			return errQ
 		}
 	}
-	if id, ok := p.Get("reg-id"); ok {
-		n, err := strconv.ParseUint(id, 10, 31)
+	if c.regID.there {
+		n, err := strconv.ParseUint(c.regID.text, 10, 31)
 		if err != nil || n == 0 {
 			return errRegID
 		}
 		b.RegID = uint32(n)
 	}
-	b.Instance = unquoted(p, "+sip.instance")
-	b.GRUU = g.GRUU && b.Instance != "" && r.HasToken("Supported", "gruu")
-	b.Methods = methods(p)
+	if c.instance.there {
+		b.Instance = unquoted(c.instance.text)
+		b.GRUU = g.GRUU && b.Instance != "" && r.HasToken("Supported", "gruu")
+	}
+	if c.methods.there {
+		b.Methods = methods(unquoted(c.methods.text))
+	}
 	b.Params = p
-	for _, ours := range [...]string{"q", "expires", "received", "pub-gruu", "temp-gruu"} {
-		b.Params = b.Params.Without(ours) // the 200 has them as they are then
+	if c.ours {
+		b.Params = withoutOurs(p)
 	}
 	return nil
 }
 
 // life is how long a contact is to be kept: its expires parameter, else the Expires field, else the default (§10.2.1.1, §10.3 step 7).
-func (g *Registrar) life(r *sipproxy.Request, p sip.Params) (time.Duration, error) {
+func (g *Registrar) life(r *sipproxy.Request, c *contactParams) (time.Duration, error) {
 	least := cmp.Or(g.MinExpires, time.Minute)
 	life := max(least, cmp.Or(g.DefaultExpires, time.Hour))
-	if v, ok := p.Get("expires"); ok {
+	if c.expires.there {
 		life = time.Hour // what a malformed value counts as
-		if n, err := strconv.ParseUint(v, 10, 32); err == nil {
+		if n, err := strconv.ParseUint(c.expires.text, 10, 32); err == nil {
 			life = time.Duration(n) * time.Second
 		}
 	} else if n, err := r.Expires(); err == nil {
@@ -194,11 +203,7 @@ func quality(s string) (q float32, ok bool) {
 	return float32(float64(n) / float64(unit)), n <= unit
 }
 
-func methods(p sip.Params) (list []sip.Method) {
-	v := unquoted(p, "methods")
-	if v == "" {
-		return nil
-	}
+func methods(v string) (list []sip.Method) {
 	for m := range strings.SplitSeq(v, ",") {
 		if m = strings.TrimSpace(m); m != "" {
 			list = append(list, sip.Method(m))
@@ -207,8 +212,7 @@ func methods(p sip.Params) (list []sip.Method) {
 	return list
 }
 
-func unquoted(p sip.Params, name string) string {
-	v, _ := p.Get(name)
+func unquoted(v string) string {
 	if len(v) >= 2 && v[0] == '"' && v[len(v)-1] == '"' {
 		return v[1 : len(v)-1]
 	}
@@ -234,6 +238,7 @@ func (g *Registrar) readPath(r *sipproxy.Request, reg *registration) error {
 	if path == nil {
 		return nil
 	}
+	reg.path = path
 	for i := range reg.contacts {
 		b := &reg.contacts[i]
 		b.Path, b.Received, b.Local = path, noAddr, noAddr

@@ -22,7 +22,9 @@ type registration struct {
 	copies   bool // no transaction absorbs copies of the request
 	now      time.Time
 	limit    int
-	next     []Binding // what the last apply made: the bindings as they are now
+	room     []Binding // what apply works in
+	next     []Binding // what the last apply made: the bindings as they are now; room or contacts
+	path     []string  // the values of Path
 
 	update func([]Binding) ([]Binding, error) // apply, bound once
 }
@@ -110,9 +112,9 @@ func (g *Registrar) take() *registration {
 
 func (g *Registrar) give(reg *registration) {
 	clear(reg.contacts)
-	clear(reg.next)
-	*reg = registration{contacts: reg.contacts[:0], next: reg.next[:0], update: reg.update}
-	if cap(reg.contacts) <= pooledContacts && cap(reg.next) <= pooledContacts {
+	clear(reg.room)
+	*reg = registration{contacts: reg.contacts[:0], room: reg.room[:0], update: reg.update}
+	if cap(reg.contacts) <= pooledContacts && cap(reg.room) <= pooledContacts {
 		g.pool.Put(reg)
 	}
 }

@@ -21,6 +21,7 @@ func (p *proxy) handler() sipproxy.Handler {
 		middleware.Sanity{}.Middleware, // REQINIT: scanners get silence, OPTIONS for us 200
 		nat.Keep,                       // NATDETECT: phones learn how often to send keepalives
 		p.screen.Middleware,            // NATDETECT: nobody sends us where he cannot go himself
+		p.registers,                    // AUTH, REGISTRAR: what follows is for calls
 		p.contacts,                     // NATDETECT: Contact aliases as Kamailio has them
 		p.calls.Middleware,             // accounting
 		p.media,                        // MANAGE_BRANCH, MANAGE_REPLY, MANAGE_FAILURE: media through a relay
@@ -30,6 +31,20 @@ func (p *proxy) handler() sipproxy.Handler {
 		p.calling.Middleware,           // AUTH: 407
 		p.own.Middleware,               // AUTH: users are who they say
 	}.ThenFunc(p.route)
+}
+
+// registers takes REGISTERs for us past what is for calls. Those that follow a Route, or are said to be in a dialog, go the long way.
+func (p *proxy) registers(next sipproxy.Handler) sipproxy.Handler {
+	register := sipproxy.Handler(p.registrar)
+	if p.users != nil {
+		register = sipproxy.Chain{p.registering.Middleware, p.own.Middleware}.Then(register)
+	}
+	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+		if r.Method != sip.REGISTER || len(r.Routes) > 0 || len(r.OwnRoutes()) > 0 || r.InDialog() || !p.forUs(r.URI) || r.URI.Params.Has("maddr") {
+			return next.ServeSIP(ctx, r)
+		}
+		return register.ServeSIP(ctx, r)
+	})
 }
 
 // route is where requests outside dialogs arrive, from callers who are who they say.

@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
@@ -103,6 +104,9 @@ func scanner(agent string, words []string) bool {
 
 func containsFold(s, part string) bool {
 	for i := 0; i+len(part) <= len(s); i++ {
+		if a, b := s[i], part[0]; a != b && a^b != 0x20 && a < utf8.RuneSelf && b < utf8.RuneSelf {
+			continue // the common case, said cheaply: no letters in two cases, nor what folds to one
+		}
 		if strings.EqualFold(s[i:i+len(part)], part) {
 			return true
 		}
