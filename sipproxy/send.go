@@ -152,14 +152,26 @@ func (b *Branch) copy() {
 	r.unroute(b.Request)
 	if !b.Target.URI.IsZero() {
 		b.Request.SetURI(requestURI(b.Target.URI))
-	} else if r.strict || r.URI != r.Request.URI {
+	} else if r.strict || !sameURI(&r.URI, &r.Request.URI) {
 		b.Request.SetURI(r.URI)
 	}
-	for i := len(b.Target.Path) - 1; i >= 0; i-- {
-		b.Request.Prepend("Route", "<"+b.Target.Path[i].String()+">")
+	if len(b.Target.Path) > 0 {
+		b.pushPath()
 	}
 	b.Request.SetMaxForwards(r.forwards())
 	b.shareBreadth()
+}
+
+// sameURI spares its callers the copies that comparing in place makes.
+//
+//go:noinline
+func sameURI(a, b *sip.URI) bool { return *a == *b }
+
+//go:noinline
+func (b *Branch) pushPath() {
+	for i := len(b.Target.Path) - 1; i >= 0; i-- {
+		b.Request.Prepend("Route", "<"+b.Target.Path[i].String()+">")
+	}
 }
 
 // requestURI takes from a contact what a Request-URI may not hold (§19.1.1).
@@ -171,16 +183,13 @@ func requestURI(u sip.URI) sip.URI {
 	return u
 }
 
-// route postprocesses the routing information (§16.6 step 6) and returns the URI to resolve; it is zero when the target says where to go.
+// route postprocesses the routing information (§16.6 step 6) and returns the URI to resolve.
 func (b *Branch) route() (next sip.URI, refuse *sip.Response) {
 	next = b.Request.URI
 	if b.Request.Has("Route") {
 		if next, refuse = b.firstRoute(); refuse != nil {
 			return next, refuse
 		}
-	}
-	if !b.Target.Flow.IsZero() || !b.Target.Next.IsZero() {
-		return sip.URI{}, b.secure()
 	}
 	if !next.IsSIP() {
 		return next, b.Of.made(416, errScheme)
@@ -231,19 +240,31 @@ func (b *Branch) secure() *sip.Response {
 // locate fills in the addresses to try (§16.6 steps 6 and 7, RFC 3263).
 func (b *Branch) locate() step {
 	b.base = b.Request
-	next, res := b.route()
-	if res != nil {
-		return b.conclude(res)
-	}
 	switch {
 	case !b.Target.Flow.IsZero():
 		b.addr[0] = b.Target.Flow.Remote()
-		b.addrs = b.addr[:]
-		return stepDress
 	case !b.Target.Next.IsZero():
 		b.addr[0] = b.Target.Next
-		b.addrs = b.addr[:]
-		return stepDress
+	default:
+		return b.lookUp()
+	}
+	b.addrs = b.addr[:]
+	if b.Request.Has("Route") {
+		if _, res := b.firstRoute(); res != nil {
+			return b.conclude(res)
+		}
+	}
+	if res := b.secure(); res != nil {
+		return b.conclude(res)
+	}
+	return stepDress
+}
+
+// lookUp is locate where the target does not say where to go.
+func (b *Branch) lookUp() step {
+	next, res := b.route()
+	if res != nil {
+		return b.conclude(res)
 	}
 	q := transport.QueryFor(next)
 	q.Secure = q.Secure || b.Request.URI.IsSIPS()
@@ -345,7 +366,13 @@ func (b *Branch) start() error {
 		return b.Flow.Send(b.Request, nil)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	err := b.open()
+	r.mu.Unlock()
+	return err
+}
+
+// open is start with state, under r.mu.
+func (b *Branch) open() error {
 	b.step = stepDone
 	if b.ended || b.fork.over { // decided while the hooks ran
 		return nil
@@ -353,7 +380,7 @@ func (b *Branch) start() error {
 	if b.Try+1 >= len(b.addrs) {
 		b.base = nil // the last try: nobody needs it again
 	}
-	client, err := r.srv.txs.Request(b.Request, b.Flow, (*clientUser)(b))
+	client, err := b.Of.srv.txs.Request(b.Request, b.Flow, (*clientUser)(b))
 	if err == nil {
 		b.client = client
 		b.arm()

@@ -128,7 +128,7 @@ func (l *Layer) MatchResponse(res *sip.Response, f transport.Flow) bool {
 	s := l.shard(hash)
 	s.Lock()
 	c := s.client(hash, branch, method)
-	if c == nil || !l.net.wrote(c.flow, via) {
+	if c == nil || !l.net.wrote(c.flow, via.Host, via.Port) {
 		s.count.stray++
 		s.Unlock()
 		return false

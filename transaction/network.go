@@ -12,7 +12,7 @@ type network interface {
 	forget(f transport.Flow, s transport.Sink)
 	reliable(f transport.Flow) bool
 	replyFlow(f transport.Flow, top sip.Via) transport.Flow
-	wrote(f transport.Flow, top sip.Via) bool
+	wrote(f transport.Flow, host string, port uint16) bool
 	again(f transport.Flow) transport.Flow
 	hold()
 	flush()
@@ -51,8 +51,12 @@ func (n realNetwork) replyFlow(f transport.Flow, top sip.Via) transport.Flow {
 	return n.ReplyFlow(f, top)
 }
 
-func (n realNetwork) wrote(f transport.Flow, top sip.Via) bool {
-	return n.Layer == nil || f.IsZero() || n.Wrote(f, top)
+func (n realNetwork) wrote(f transport.Flow, host string, port uint16) bool {
+	if n.Layer == nil || f.IsZero() {
+		return true
+	}
+	ourHost, ourPort := f.SentBy()
+	return host == ourHost && port == ourPort || n.IsLocal(host, port, 0)
 }
 
 // again is f, or a new flow to the same peer when f is a connection that broke.

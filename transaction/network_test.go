@@ -62,7 +62,7 @@ func (n *fakeNetwork) reliable(transport.Flow) bool { return n.stream }
 
 func (n *fakeNetwork) again(f transport.Flow) transport.Flow { return f }
 
-func (n *fakeNetwork) wrote(_ transport.Flow, top sip.Via) bool { return top.Host != foreignHost }
+func (n *fakeNetwork) wrote(_ transport.Flow, host string, _ uint16) bool { return host != foreignHost }
 
 // foreignHost is a sent-by that no layer of these tests writes.
 const foreignHost = "foreign.example"
