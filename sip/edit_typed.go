@@ -109,27 +109,30 @@ func (h *Header) SetMaxForwards(n int) { h.setNumber(idMaxForwards, n) }
 // setNumber writes a field whose value is a number, once; a received field keeps its name as written and its place.
 func (h *Header) setNumber(id fieldID, n int) {
 	h.begin()
-	i := h.first(id)
-	var f field
-	if i >= 0 {
-		f = h.reopen(&h.list()[i])
-	} else {
-		f = h.open(id, fieldNames[id])
-	}
 	if id == idContentLength {
 		h.flags &^= lenBad | lenTwo | lenShort | lenNone
 	}
+	i := h.first(id)
+	if i < 0 {
+		h.addNumber(id, n)
+		return
+	}
+	f := h.reopen(&h.list()[i])
+	h.arena = strconv.AppendInt(h.arena, int64(n), 10)
+	h.replace(i, h.shut(f))
+	h.delFrom(id, "", i+1)
+}
+
+// addNumber is setNumber where there is no such field.
+func (h *Header) addNumber(id fieldID, n int) {
+	f := h.open(id, fieldNames[id])
 	h.arena = strconv.AppendInt(h.arena, int64(n), 10)
 	f = h.shut(f)
-	switch {
-	case i >= 0:
-		h.replace(i, f)
-		h.delFrom(id, "", i+1)
-	case id == idContentLength:
-		h.insert(len(h.list()), f)
-	default:
-		h.insert(h.topAt(id, fieldNames[id]), f)
+	at := len(h.list())
+	if id != idContentLength {
+		at = h.topAt(id, fieldNames[id])
 	}
+	h.insert(at, f)
 }
 
 // SetToTag adds or replaces the tag of To.

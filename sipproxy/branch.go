@@ -128,9 +128,8 @@ func (b *Branch) heard(code int) {
 }
 
 func (b *Branch) setDeadline(d time.Duration) {
-	b.deadline = b.Of.srv.txs.Now() + transaction.Instant(d)
 	b.timer.To = (*branchClock)(b)
-	b.Of.srv.txs.SetTimer(&b.timer, d)
+	b.deadline = b.Of.srv.txs.SetTimer(&b.timer, d)
 }
 
 // A branchClock is the Branch as its timer knows it.

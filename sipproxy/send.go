@@ -316,14 +316,14 @@ func (b *Branch) dress() step {
 
 // connect fixes socket and connection for the next try.
 func (b *Branch) connect() error {
-	var err error
 	if b.Target.Flow.IsZero() {
-		b.Flow, err = b.Of.srv.trs.FlowTo(b.addrs[b.Try], b.Of.Flow)
+		flow, err := b.Of.srv.trs.FlowTo(b.addrs[b.Try], b.Of.Flow)
+		if err != nil {
+			return err
+		}
+		b.Flow = flow
 	} else if b.Flow = b.Target.Flow; !b.Flow.Alive() {
-		err = errFlow
-	}
-	if err != nil {
-		return err
+		return errFlow
 	}
 	b.Local = b.Flow.Local() // one after the other: fewer copies
 	b.Remote = b.Flow.Remote()

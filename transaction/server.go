@@ -20,6 +20,7 @@ type ServerUser interface {
 type Server struct {
 	core
 	final   uint16
+	keptLen int32 // of kept, without the text of key
 	link    link[*Server]
 	key     serverKey
 	method  sip.Method
@@ -27,8 +28,7 @@ type Server struct {
 	reply   transport.Flow
 	req     *sip.Request // nil after the final response
 	kept    []byte       // the printed last response; of a final one, behind it the text of key
-	keptLen int
-	user    ServerUser // nil when there is nothing more to tell
+	user    ServerUser   // nil when there is nothing more to tell
 }
 
 func (t *Server) chain() *link[*Server] { return &t.link }
@@ -190,7 +190,7 @@ func (t *Server) answer(code int, res *sip.Response) error {
 	}
 	if res == nil {
 		t.kept = sip.AppendTrying(make([]byte, 0, sip.TryingLen(t.req)), t.req)
-		t.keptLen = len(t.kept)
+		t.keptLen = int32(len(t.kept))
 	} else {
 		t.keep(res)
 	}
@@ -205,7 +205,7 @@ func (t *Server) keep(res *sip.Response) {
 	if t.m.state == trying || t.m.state == proceeding {
 		// Printed, not as it is: it would hold the text it came in and an index of it for as long as the phone rings.
 		t.kept = res.AppendTo(make([]byte, 0, res.Len()))
-		t.keptLen = len(t.kept)
+		t.keptLen = int32(len(t.kept))
 		return
 	}
 	if t.final != 0 {
@@ -221,9 +221,8 @@ func (t *Server) keep(res *sip.Response) {
 		t.user = nil
 		t.key.own(make([]byte, 0, t.key.size()))
 	case completed:
-		t.keptLen = res.Len()
-		b := res.AppendTo(make([]byte, 0, t.keptLen+t.key.size()))
-		t.keptLen = len(b)
+		b := res.AppendTo(make([]byte, 0, res.Len()+t.key.size()))
+		t.keptLen = int32(len(b))
 		t.kept = t.key.own(b)
 		if t.method != sip.INVITE {
 			t.user = nil

@@ -290,10 +290,12 @@ type Expirer interface{ Expire() }
 
 func (t *Timer) expired(Instant) { t.To.Expire() }
 
-// SetTimer arms t to tell its Expirer after d, whether it is pending or not.
-func (l *Layer) SetTimer(t *Timer, d time.Duration) {
+// SetTimer arms t to tell its Expirer after d, whether it is pending or not. It returns when that is.
+func (l *Layer) SetTimer(t *Timer, d time.Duration) (due Instant) {
 	now := l.Now()
-	l.wheel.set(&t.e, t, now.add(d), now)
+	due = now.add(d)
+	l.wheel.set(&t.e, t, due, now)
+	return due
 }
 
 // StopTimer disarms t. It does not wait for an Expire that has begun.
