@@ -39,13 +39,31 @@ func (s *Screen) Refused() uint64 { return s.refused.Load() }
 func (s *Screen) Middleware(next sipproxy.Handler) sipproxy.Handler {
 	check := s.check // bound once
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
-		if r.Method == sip.REGISTER && !s.contacts(r) {
-			s.refused.Add(1)
-			return r.Reply(403)
+		if res := s.refusal(r); res != nil {
+			return res
 		}
 		r.OnSend(check)
 		return next.ServeSIP(ctx, r)
 	})
+}
+
+// Contacts is a sipproxy.Middleware for chains that answer REGISTER and forward nothing: it refuses as Middleware does those with a Contact where their sender
+// cannot go himself.
+func (s *Screen) Contacts(next sipproxy.Handler) sipproxy.Handler {
+	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+		if res := s.refusal(r); res != nil {
+			return res
+		}
+		return next.ServeSIP(ctx, r)
+	})
+}
+
+func (s *Screen) refusal(r *sipproxy.Request) *sip.Response {
+	if r.Method != sip.REGISTER || s.contacts(r) {
+		return nil
+	}
+	s.refused.Add(1)
+	return r.Reply(403)
 }
 
 func (s *Screen) check(b *sipproxy.Branch) {

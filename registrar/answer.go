@@ -35,9 +35,6 @@ func (g *Registrar) success(r *sipproxy.Request, reg *registration, list []Bindi
 	return res
 }
 
-// dateLayout is an RFC 1123 date, always in GMT (§20.17).
-const dateLayout = "Mon, 02 Jan 2006 15:04:05 GMT"
-
 // dateText is the value of the Date field of the last second it was asked for.
 type dateText struct{ last atomic.Pointer[dated] }
 
@@ -49,7 +46,7 @@ type dated struct {
 func (d *dateText) at(t time.Time) string {
 	last := d.last.Load()
 	if last == nil || last.second != t.Unix() {
-		last = &dated{t.Unix(), t.UTC().Format(dateLayout)}
+		last = &dated{t.Unix(), date(t.Unix())}
 		d.last.Store(last)
 	}
 	return last.text

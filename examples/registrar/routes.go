@@ -20,8 +20,8 @@ func (p *proxy) handler() sipproxy.Handler {
 		p.flood.Middleware,             // REQINIT: no more requests than a phone has reason for
 		middleware.Sanity{}.Middleware, // REQINIT: scanners get silence, OPTIONS for us 200
 		nat.Keep,                       // NATDETECT: phones learn how often to send keepalives
+		p.registers,                    // NATDETECT, AUTH, REGISTRAR: what follows is for calls
 		p.screen.Middleware,            // NATDETECT: nobody sends us where he cannot go himself
-		p.registers,                    // AUTH, REGISTRAR: what follows is for calls
 		p.contacts,                     // NATDETECT: Contact aliases as Kamailio has them
 		p.calls.Middleware,             // accounting
 		p.media,                        // MANAGE_BRANCH, MANAGE_REPLY, MANAGE_FAILURE: media through a relay
@@ -35,12 +35,16 @@ func (p *proxy) handler() sipproxy.Handler {
 
 // registers takes REGISTERs for us past what is for calls. Those that follow a Route, or are said to be in a dialog, go the long way.
 func (p *proxy) registers(next sipproxy.Handler) sipproxy.Handler {
-	register := sipproxy.Handler(p.registrar)
+	chain := sipproxy.Chain{p.screen.Contacts}
 	if p.users != nil {
-		register = sipproxy.Chain{p.registering.Middleware, p.own.Middleware}.Then(register)
+		chain = append(chain, p.registering.Middleware, p.own.Middleware)
 	}
+	register := chain.Then(p.registrar)
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
-		if r.Method != sip.REGISTER || len(r.Routes) > 0 || len(r.OwnRoutes()) > 0 || r.InDialog() || !p.forUs(r.URI) || r.URI.Params.Has("maddr") {
+		if r.Method != sip.REGISTER || len(r.Routes) > 0 || len(r.OwnRoutes()) > 0 || r.InDialog() || r.URI.Params.Has("maddr") {
+			return next.ServeSIP(ctx, r)
+		}
+		if r.Mode() == sipproxy.Stateful && !p.forUs(r.URI) { // accept lets none but those for us go without a transaction
 			return next.ServeSIP(ctx, r)
 		}
 		return register.ServeSIP(ctx, r)

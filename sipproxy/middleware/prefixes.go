@@ -11,20 +11,39 @@ import (
 
 // Prefixes is a set of networks. A lookup takes some ten nanoseconds however many there are. The zero value is empty. Reading
 // is safe for concurrent use.
-type Prefixes struct{ table bart.Lite }
+type Prefixes struct {
+	few   []netip.Prefix // all of them, while looking at each touches less than the table
+	table bart.Lite
+}
+
+// fewPrefixes is how many are looked at one by one.
+const fewPrefixes = 4
 
 // NewPrefixes makes a set. Host bits that are set in a prefix ("3.4.5.6/24") do not count; IPv4 networks mapped into IPv6 are taken as
 // IPv4. An invalid prefix is ignored.
 func NewPrefixes(prefixes ...netip.Prefix) *Prefixes {
 	s := new(Prefixes)
+	few := len(prefixes) <= fewPrefixes
 	for _, p := range prefixes {
-		s.table.Insert(unmapped(p).Masked())
+		if p = unmapped(p).Masked(); few {
+			s.few = append(s.few, p)
+		} else {
+			s.table.Insert(p)
+		}
 	}
 	return s
 }
 
 // Contains reports whether one of the networks holds the address.
-func (s *Prefixes) Contains(a netip.Addr) bool { return s.table.Contains(a.Unmap().WithZone("")) }
+func (s *Prefixes) Contains(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	for i := range s.few {
+		if s.few[i].Contains(a) {
+			return true
+		}
+	}
+	return s.few == nil && s.table.Contains(a)
+}
 
 func unmapped(p netip.Prefix) netip.Prefix {
 	if p.Addr().Is4In6() && p.Bits() >= 96 {

@@ -63,8 +63,10 @@ func (s Sanity) fault(r *sipproxy.Request) *sip.Fault {
 	case s.FromTag && r.FromTag() == "":
 		return &sip.Fault{Code: 400, Reason: "Bad Request (no tag in From)"}
 	}
-	if _, err := r.Expires(); err != nil && r.Has("Expires") {
-		return &sip.Fault{Code: 400, Reason: "Bad Request (Expires is no number)"}
+	if r.Has("Expires") {
+		if _, err := r.Expires(); err != nil {
+			return &sip.Fault{Code: 400, Reason: "Bad Request (Expires is no number)"}
+		}
 	}
 	return nil
 }
