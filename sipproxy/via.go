@@ -120,7 +120,10 @@ func (r *Request) loopHash() uint64 {
 // putAll appends the parts, each with an end that does not occur in them: a loop is less code to touch than a call for each.
 func putAll(b []byte, parts *[8]string) []byte {
 	for i := range parts {
-		b = append(append(b, parts[i]...), 0)
+		if p := parts[i]; p != "" {
+			b = append(b, p...)
+		}
+		b = append(b, 0)
 	}
 	return b
 }
