@@ -181,6 +181,36 @@ func TestResponsesQueueBehindAHook(t *testing.T) {
 	})
 }
 
+// Contract 6: a response that comes between the end of Forward and that of the handler waits for its hooks, and goes through them when the handler returns.
+func TestResponseBeforeTheHandlerReturns(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		seen := 0
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			if r.InDialog() {
+				return r.Forward(ctx)
+			}
+			r.OnResponse(func(*sipproxy.Branch, *sip.Response) { seen++ })
+			res := r.Forward(ctx, ats(k, r, "192.0.2.20")...)
+			sipproxy.Block(ctx, func() { time.Sleep(2 * time.Second) })
+			return res
+		})
+		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
+		bob.Silent()
+		call := alice.Invite(t, "sip:bob@example.com")
+		in := bob.Incoming(t)
+		in.Answer()
+		call.Expect(200)
+		call.Ack()
+		start := time.Now()
+		res := sip.NewResponse(in.Invitation(), 200, "", "another") // a second callee behind a fork further on
+		res.Add("Contact", "<sip:bob@192.0.2.20>")
+		bob.Send(res.String())
+		call.Fork()
+		require.Equal(t, 2*time.Second, since(start))
+		require.Equal(t, 2, seen)
+	})
+}
+
 // Contract 6: hooks run after the handler has returned too, one at a time, and may Block there.
 func TestHooksAfterTheHandler(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
