@@ -95,8 +95,8 @@ func appendRecord(b []byte, salt uint32, aor AOR, state string) []byte {
 // checksum is that of a whole record, whatever stands in its place.
 func checksum(salt uint32, record []byte) uint32 {
 	// A CRC is linear; starting from salt and length makes every sum depend on both.
-	start := crc32.Update(salt, castagnoli(), record[:4])
-	return crc32.Update(start, castagnoli(), record[recordHeader:])
+	table := castagnoli()
+	return crc32.Update(crc32.Update(salt, table, record[:4]), table, record[recordHeader:])
 }
 
 // parsePayload splits the payload of a record whose checksum was right.
