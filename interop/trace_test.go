@@ -90,8 +90,13 @@ func trim(m sip.Message) {
 // and CANCEL of a hop belong to its INVITE (§9.1, §17.1.1.3).
 func checkTrace(t *testing.T, p proxy) {
 	t.Helper()
-	require.Eventually(t, func() bool { return whole(p.output()) }, time.Minute, time.Millisecond, "the last message is cut")
-	packets := readTrace(t, p.output())
+	var text string
+	require.Eventually(t, func() bool {
+		last := text
+		text = p.output()
+		return text == last && whole(text)
+	}, time.Minute, 20*time.Millisecond, "the last message is cut, or messages keep coming")
+	packets := readTrace(t, text)
 	ours := []string{p.udp, p.tcp}
 	require.NotEmpty(t, packets, "the proxy saw nothing")
 	finals := make(map[string]int)   // transaction and direction: code
