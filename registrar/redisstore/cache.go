@@ -24,8 +24,9 @@ type cache struct {
 
 type cacheShard struct {
 	mu     sync.Mutex
-	epoch  uint64 // counts what makes a fill that is under way out of date
-	values map[registrar.AOR]cached
+	epoch   uint64 // counts what makes a fill that is under way out of date
+	values  map[registrar.AOR]cached
+	pending map[registrar.AOR]string // versions of our own changes that are on their way to Redis
 }
 
 type cached struct {
@@ -118,19 +119,52 @@ func (c *cache) fill(aor registrar.AOR, v value, t ticket) {
 	}
 }
 
-// settle is called when a change of ours has been made. If it has been heard already, all is well; else
-// what is there may be older. The event brings it back.
-func (c *cache) settle(aor registrar.AOR, version string) {
-	if v, ok := c.load(aor); !ok || v.value.version() != version {
-		c.drop(aor)
-	}
-}
-
-// doubt is called when it is not known whether a change of ours has been made: what is there counts only when Redis is away.
-func (c *cache) doubt(aor registrar.AOR) {
+// begin is called before a change of ours is sent.
+func (c *cache) begin(aor registrar.AOR, version string) ticket {
 	s := c.shard(aor)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.limit > 0 {
+		if s.pending == nil {
+			s.pending = make(map[registrar.AOR]string)
+		}
+		s.pending[aor] = version
+	}
+	return ticket{s.epoch, c.gen.Load(), time.Now().UnixNano()}
+}
+
+// end is called when what became of it is known, or never will be.
+func (s *cacheShard) end(aor registrar.AOR, version string) {
+	if s.pending[aor] == version {
+		delete(s.pending, aor)
+	}
+}
+
+// settle is called when a change of ours has been made. If it has been heard already, all is well; if nothing has been heard meanwhile it
+// is what there is; else what is there may be older.
+func (c *cache) settle(aor registrar.AOR, version string, v value, t ticket) {
+	s := c.shard(aor)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(aor, version)
+	if old, ok := s.values[aor]; ok && old.gen != 0 && old.value.version() == v.version() {
+		return
+	}
+	fresh := s.epoch == t.epoch && c.limit > 0
+	s.epoch++
+	if fresh {
+		s.put(aor, cached{v, t.at, t.gen}, c.limit)
+		return
+	}
+	delete(s.values, aor)
+}
+
+// doubt is called when it is not known whether a change of ours has been made: what is there counts only when Redis is away.
+func (c *cache) doubt(aor registrar.AOR, version string) {
+	s := c.shard(aor)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(aor, version)
 	s.epoch++
 	v, ok := s.values[aor]
 	if !ok {
@@ -146,6 +180,15 @@ func (c *cache) doubt(aor registrar.AOR) {
 	s.values[aor] = v
 }
 
+// refused is called when a change of ours was not made, because another came first.
+func (c *cache) refused(aor registrar.AOR, version string) {
+	s := c.shard(aor)
+	s.mu.Lock()
+	s.end(aor, version)
+	s.mu.Unlock()
+	c.drop(aor)
+}
+
 // drop forgets aor.
 func (c *cache) drop(aor registrar.AOR) {
 	s := c.shard(aor)
@@ -155,7 +198,8 @@ func (c *cache) drop(aor registrar.AOR) {
 	delete(s.values, aor)
 }
 
-// changed takes a change that was heard. Others' are of interest only if the address is; our own are likely to be asked for again.
+// changed takes a change that was heard. Others' are of interest only if the address is; our own are likely to be asked for again, but heard late, after their
+// answer, they are no news: what came behind them may be there already.
 func (c *cache) changed(aor registrar.AOR, v value, own bool) {
 	if c.limit == 0 {
 		return
@@ -164,7 +208,12 @@ func (c *cache) changed(aor registrar.AOR, v value, own bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.epoch++
-	if _, known := s.values[aor]; known || own {
+	old, known := s.values[aor]
+	if own {
+		version, sent := s.pending[aor]
+		known = sent && version == v.version() || known && old.gen == 0 // a doubt is settled
+	}
+	if known {
 		s.put(aor, cached{v, time.Now().UnixNano(), c.gen.Load()}, c.limit)
 	}
 }

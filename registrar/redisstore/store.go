@@ -232,16 +232,17 @@ func (s *Store) swap(ctx context.Context, aor registrar.AOR, cur value, old, nex
 	o.expect, o.value = cur.version(), state
 	o.life = (last.Sub(now) + keySlack).Milliseconds()
 	o.head = appendHead(make([]byte, 0, stateRoom), s.origin, aor, registrar.Changes(aor, old, next, now), next)
+	t := s.cache.begin(aor, version)
 	reply, err := s.do(ctx, o)
 	switch {
 	case err != nil:
-		s.cache.doubt(aor)
+		s.cache.doubt(aor, version)
 		return "", err
 	case reply == swapped || reply.version() == version: // the latter: the first answer was lost on the way
-		s.cache.settle(aor, version)
+		s.cache.settle(aor, version, value(state), t)
 		return swapped, nil
 	}
-	s.cache.drop(aor)
+	s.cache.refused(aor, version)
 	return reply, nil
 }
 
