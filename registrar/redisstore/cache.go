@@ -23,7 +23,7 @@ type cache struct {
 }
 
 type cacheShard struct {
-	mu     sync.Mutex
+	mu      sync.Mutex
 	epoch   uint64 // counts what makes a fill that is under way out of date
 	values  map[registrar.AOR]cached
 	pending map[registrar.AOR]string // versions of our own changes that are on their way to Redis
