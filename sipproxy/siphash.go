@@ -6,7 +6,7 @@ import (
 	"math/bits"
 )
 
-// A sipKey is a key of SipHash-2-4 (Aumasson and Bernstein, 2012), a keyed hash for short inputs. It costs a fifth of SHA-256 for what a branch
+// A sipKey is a key of SipHash-2-4 (Aumasson and Bernstein, 2012), a keyed hash for short inputs. It costs a tenth of SHA-256 for what a branch
 // parameter is made of, and unlike hash/maphash it gives every server with the same Keys the same value.
 type sipKey struct{ k0, k1 uint64 }
 

@@ -58,11 +58,11 @@ type wheel struct {
 	running bool
 	closed  bool
 	alarm   transport.Alarm // made when first needed
-	make    func(f func()) transport.Alarm
+	factory func(f func()) transport.Alarm
 }
 
 func (w *wheel) init(clock func() Instant, hold, flush func(), alarm func(f func()) transport.Alarm) {
-	w.clock, w.hold, w.flush, w.make, w.armed = clock, hold, flush, alarm, never
+	w.clock, w.hold, w.flush, w.factory, w.armed = clock, hold, flush, alarm, never
 }
 
 // set arms e, or moves it, to be due at the deadline.
@@ -114,7 +114,7 @@ func (w *wheel) close() {
 func (w *wheel) wake(at int64, now Instant) {
 	w.armed = at
 	if w.alarm == nil {
-		w.alarm = w.make(w.run)
+		w.alarm = w.factory(w.run)
 	}
 	w.alarm.Set(time.Duration(at*int64(slotTime) - int64(now)))
 }
