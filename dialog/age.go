@@ -120,12 +120,20 @@ func (s *shard) fire() {
 		case due > now:
 			d.wake = due
 		case d.expires <= now || d.session != 0 && d.session <= now:
-			reason := "max age"
-			if d.expires > now {
+			reason, hangup := "max age", t.Hangup
+			switch {
+			case d.doomed:
+				reason, hangup = d.reason, true // nobody acknowledged
+			case d.expires > now:
 				reason = "session timer"
 			}
 			s.remove(d) // it stays confirmed until the worker is at it
-			t.work.do(func() { t.expire(d, reason) })
+			old := !d.doomed
+			t.work.do(func() {
+				if t.expire(d, reason, hangup) && old {
+					t.count.expired.Add(1)
+				}
+			})
 			continue
 		default:
 			d.probe = now + instant(t.Probe)
@@ -138,16 +146,16 @@ func (s *shard) fire() {
 	s.mu.Unlock()
 }
 
-// expire ends a dialog that is too old.
-func (t *Tracker) expire(d *dialog, reason string) {
+// expire ends a dialog whose time has come, on a worker. It reports whether it did.
+func (t *Tracker) expire(d *dialog, reason string, hangup bool) bool {
 	m := t.media(context.Background(), d)
 	if !t.stop(d, Proxy, reason, 0, t.now(), m) {
-		return
+		return false
 	}
-	t.count.expired.Add(1)
-	if t.Hangup {
+	if hangup {
 		ctx, cancel := context.WithTimeout(context.Background(), byeWait)
 		defer cancel()
 		_ = t.hangUp(ctx, d, reason)
 	}
+	return true
 }

@@ -16,6 +16,7 @@ type call struct {
 	srv         *sipproxy.Server
 	caller      end
 	open        int // INVITEs in progress
+	attempts    *attempt
 	listed      bool
 	dialogs     []*dialog
 	first       [1]*dialog
@@ -35,6 +36,7 @@ type dialog struct {
 	by     Side // who ended it
 	reason string
 	silent [2]uint8
+	doomed bool // End came before the 2xx: over when that is acknowledged
 
 	born, ringing, answered, ended instant
 

@@ -15,35 +15,30 @@ import (
 	"github.com/sipkit/sipkit/transport"
 )
 
-var (
-	// ErrUnknown is returned by End for a dialog that is not known, or over.
-	ErrUnknown = errors.New("dialog: no such dialog")
-	// ErrEarly is returned by End for a dialog that has not been answered: only its caller can cancel it.
-	ErrEarly = errors.New("dialog: not answered yet")
-)
+// ErrUnknown is returned by End for a dialog that is not known, or over.
+var ErrUnknown = errors.New("dialog: no such dialog")
 
 // byeWait bounds the wait for the answers to our BYEs.
 const byeWait = 35 * time.Second
 
-// End ends a confirmed dialog: STOP, and a BYE to both parties at once, along their route sets, with a CSeq above those seen. reason, when not empty, goes into
-// their Reason field (RFC 3326): a whole value ("Q.850;cause=16;text=...") when it has a semicolon, else as text. It waits for the answers; the
-// error tells who could not be reached, the dialog is over all the same. A party that does not know the dialog any more (481) is content. End may be
-// called anywhere; in a handler with the handler's ctx.
+// End ends a call. reason, when not empty, goes into the Reason field (RFC 3326) of what the parties get: a whole value ("Q.850;cause=16;text=...")
+// when it has a semicolon, else as text. It returns ErrUnknown when there is no such dialog, or it is over. It may be called anywhere; in a
+// handler with the handler's ctx.
+//
+// A confirmed dialog gets its STOP, and both parties a BYE at once, along their route sets, with a CSeq above those seen. End waits for the answers; the
+// error tells who could not be reached, the dialog is over all the same. A party that does not know the dialog any more (481) is content.
+//
+// A call that still rings ends for all its callees, whichever of them id names, or none (CalleeTag "": before anybody rang as well): those that ring get a CANCEL, the
+// caller EndCode, and OnEvent a CANCELLED by Proxy. End does not wait for that. A callee that answers before the CANCEL reaches it has made a call all the same
+// (§16.10): START, and STOP and BYE to both as soon as the caller has acknowledged, or after 32 s.
 func (t *Tracker) End(ctx context.Context, id ID, reason string) error {
 	t.setup()
-	s := t.shard(id.CallID)
-	s.mu.Lock()
-	d, _ := s.party(id.CallID, id.CallerTag, id.CalleeTag)
-	state := Ended
-	if d != nil {
-		state = d.state
-	}
-	s.mu.Unlock()
-	switch state {
-	case Ended:
+	d, ringing := t.shard(id.CallID).give(id, reason)
+	switch {
+	case ringing:
+		return nil
+	case d == nil:
 		return ErrUnknown
-	case Early:
-		return ErrEarly
 	}
 	m := t.media(ctx, d)
 	if !t.stop(d, Proxy, reason, 0, t.now(), m) {

@@ -18,13 +18,18 @@ const maxEarly = 64
 type attempt struct {
 	t       *Tracker
 	s       *shard
+	r       *sipproxy.Request
 	call    *call
+	next    *attempt // same call
 	dialed  string
 	routes  int // Record-Routes it came with
 	born    instant
 	ringing instant
-	answers int  // dialogs confirmed
-	again   bool // it has been here before: the first passage tells what becomes of it
+	answers int    // dialogs confirmed
+	again   bool   // it has been here before: the first passage tells what becomes of it
+	doomed  bool   // End came while it rang
+	ended   bool   // and was what ended it
+	reason  string // of End
 }
 
 // invite follows an INVITE outside a dialog.
@@ -45,7 +50,7 @@ func (t *Tracker) invite(ctx context.Context, r *sipproxy.Request, next sipproxy
 	if !t.Light {
 		r.OnResponse(a.response)
 	}
-	res := next.ServeSIP(ctx, r)
+	res := a.verdict(next.ServeSIP(ctx, r))
 	over = true
 	a.finish(ctx, r, res)
 	return res
@@ -59,7 +64,7 @@ func (t *Tracker) limit(r *sipproxy.Request) *sip.Response {
 }
 
 func (t *Tracker) begin(r *sipproxy.Request) *attempt {
-	a := &attempt{t: t, s: t.shard(r.CallID()), born: t.now(), routes: count(&r.Header, "Record-Route"), dialed: r.URI.String()}
+	a := &attempt{t: t, s: t.shard(r.CallID()), r: r, born: t.now(), routes: count(&r.Header, "Record-Route"), dialed: r.URI.String()}
 	a.s.mu.Lock()
 	c := a.s.find(r.CallID(), r.FromTag())
 	if c == nil {
@@ -69,6 +74,7 @@ func (t *Tracker) begin(r *sipproxy.Request) *attempt {
 	again := c.open > 0
 	c.open++
 	a.call = c
+	a.next, c.attempts = c.attempts, a
 	a.s.mu.Unlock()
 	a.again = again && spiral(r)
 	return a
@@ -176,6 +182,9 @@ func (a *attempt) confirm(b *sipproxy.Branch, res *sip.Response) {
 		if t.Probe > 0 {
 			d.probe = now + instant(t.Probe)
 		}
+		if a.doomed || d.doomed {
+			t.doom(d, a.reason, now)
+		}
 		a.s.push(d)
 	}
 	if t.OnEvent != nil {
@@ -221,8 +230,12 @@ func (a *attempt) end(ctx context.Context, res *sip.Response, code int) {
 	a.s.mu.Lock()
 	c := a.call
 	c.open--
+	c.forget(a)
 	if c.open == 0 {
 		t.dropEarly(c)
+	}
+	if a.ended && code != 0 {
+		kind = Cancelled
 	}
 	if a.answers > 0 || a.again {
 		kind = 0
@@ -250,12 +263,17 @@ func (a *attempt) outcome(kind Kind, code int, res *sip.Response, now instant) E
 	e.Invited, e.Ringing, e.Ended = t.at(a.born), t.at(a.ringing), t.at(now)
 	e.Setup = time.Duration(now - a.born)
 	switch {
+	case a.ended:
+		e.By = Proxy
 	case kind == Cancelled:
 		e.By = Caller
 	case res == nil || res.Cause != nil:
 		e.By = Proxy
 	}
-	if res != nil {
+	switch {
+	case a.ended && a.reason != "":
+		e.Reason = a.reason
+	case res != nil:
 		e.Reason = strings.Clone(res.Reason)
 	}
 	return e

@@ -122,9 +122,13 @@ func randomCalls(t *testing.T, k *siptest.Kit, seed uint64) {
 		wg.Go(func() {
 			time.Sleep(nap(time.Minute))
 			call := alice.Invite(patient{}, "sip:bob@example.com")
-			if dice(3) == 0 {
+			switch dice(6) {
+			case 0, 1:
 				time.Sleep(nap(10 * time.Second))
 				call.Transaction().StartCancel()
+			case 2:
+				time.Sleep(nap(10 * time.Second))
+				_ = tr.End(t.Context(), dialog.ID{CallID: call.ID(), CallerTag: call.Invitation().FromTag()}, "random")
 			}
 			if !call.Final().IsSuccess() {
 				return

@@ -33,6 +33,8 @@ type Tracker struct {
 	Probe time.Duration
 	// RetryAfter is what callers beyond Max are told; 0: 30 s.
 	RetryAfter time.Duration
+	// EndCode is the response to the caller whose call is ended by End while it rings, 300 to 699; 0: 480. 487 says that it was cancelled.
+	EndCode int
 
 	// Light looks at the answer that the handler returns only. The proxy then relays responses without waking the handler, and the INVITE is not
 	// kept for late answers; but there are no early dialogs, and of several 2xx one is followed.
@@ -44,8 +46,9 @@ type Tracker struct {
 	shards [shardCount]shard
 	work   workers
 
-	held  atomic.Int64 // INVITEs in progress and dialogs
-	count counters
+	held   atomic.Int64 // INVITEs in progress and dialogs
+	doomed atomic.Int64 // confirmed dialogs that End was quicker than
+	count  counters
 }
 
 const (
@@ -87,6 +90,8 @@ func (t *Tracker) Middleware(next sipproxy.Handler) sipproxy.Handler {
 	t.setup()
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
 		switch {
+		case r.Method == sip.ACK && t.doomed.Load() > 0:
+			defer t.acknowledged(r)
 		case r.Mode() != sipproxy.Stateful: // ACK too
 		case r.InDialog():
 			return t.within(ctx, r, next)

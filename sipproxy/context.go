@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ErrCanceled is the cause of a handler's context after the caller's CANCEL.
-var ErrCanceled = errors.New("sipproxy: cancelled by the caller")
+// ErrCanceled is the cause of a handler's context after the caller's CANCEL, or Request.Cancel.
+var ErrCanceled = errors.New("sipproxy: cancelled")
 
 // ErrDone is the cause of a handler's context after the handler has returned.
 var ErrDone = errors.New("sipproxy: request finished")

@@ -263,17 +263,42 @@ func (r *Request) cancel(cause error, reason string) {
 		r.mu.Unlock()
 		return
 	}
-	r.canceled = true
-	wake := false
-	if r.fork != nil {
-		wake = r.fork.cancel(reason)
-	}
-	afters := r.endContext(cause)
+	wake, afters := r.giveUp(cause, reason)
 	r.mu.Unlock()
 	runAfters(afters)
 	if wake {
 		r.task.wake()
 	}
+}
+
+// giveUp makes the request a cancelled one. Called with r.mu held.
+func (r *Request) giveUp(cause error, reason string) (wake bool, afters []*after) {
+	r.canceled = true
+	if r.fork != nil {
+		wake = r.fork.cancel(reason)
+	}
+	return wake, r.endContext(cause)
+}
+
+// Cancel ends an INVITE as its caller's CANCEL does (§16.10): the branches are cancelled, with reason, when not empty, as the value of their Reason field
+// (RFC 3326), the handler's context ends, and Forward returns 487, now or when those that ring have answered the CANCEL. The caller gets what the
+// handler returns. A 2xx that crosses the CANCEL goes upstream all the same. It reports false, and does nothing, when there is nothing to end: the request is
+// no INVITE or has no state, a final response has gone upstream, the handler has returned, or the caller was first. It does not wait, and
+// may be called on any goroutine.
+func (r *Request) Cancel(reason string) bool {
+	if r.Method != sip.INVITE || r.tx == nil {
+		return false
+	}
+	r.mu.Lock()
+	if r.returned || r.canceled || r.sent != 0 {
+		r.mu.Unlock()
+		return false
+	}
+	wake, afters := r.giveUp(ErrCanceled, reason)
+	r.mu.Unlock()
+	runAfters(afters)
+	r.proceed(wake, nil)
+	return true
 }
 
 // serverUser is the Request as its server transaction knows it.

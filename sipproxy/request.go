@@ -12,7 +12,7 @@ import (
 
 // A Request is a received request and the transaction it opened. The message is never
 // modified; changes go to branches. URI and Routes are the effective values after the
-// engine's route preprocessing (§16.4); Request.Request is the raw message. Its methods are called
+// engine's route preprocessing (§16.4); Request.Request is the raw message. Its methods, but Cancel, are called
 // on the goroutine on which ServeSIP, or the hook, was called.
 type Request struct {
 	*sip.Request

@@ -348,3 +348,53 @@ func TestNoElseAfterTheDeadline(t *testing.T) {
 		carol.NoCall(t, time.Minute)
 	})
 }
+
+// Request.Cancel is the caller's CANCEL by our own hand, from any goroutine: the code is the handler's choice, and a second one finds nothing.
+func TestCancelByUs(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		requests := make(chan *sipproxy.Request, 1)
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			requests <- r
+			res := r.Forward(ctx, ats(k, r, "192.0.2.20", "192.0.2.30")...)
+			if res.Code != 487 || r.Forward(ctx, at(k, r, "192.0.2.40")).Code != 487 || ctx.Err() == nil {
+				return r.Reply(500)
+			}
+			return r.Reply(503)
+		})
+		alice, bob, carol, dave := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20"), k.Phone("carol", "192.0.2.30"), k.Phone("dave", "192.0.2.40")
+		bob.Ring()
+		carol.Silent()
+		call := alice.Invite(t, "sip:bob@example.com")
+		call.Expect(180)
+		r := <-requests
+		require.True(t, r.Cancel("SIP;cause=503"))
+		require.False(t, r.Cancel(""))
+		require.Equal(t, "SIP;cause=503", bob.Incoming(t).ExpectCancel().Get("Reason"))
+		late := carol.Incoming(t)
+		late.Ring()
+		late.ExpectCancel()
+		call.Expect(180)
+		call.Expect(503)
+		require.False(t, r.Cancel(""))
+		dave.NoCall(t, time.Minute)
+	})
+}
+
+// Request.Cancel has nothing to do for other methods, nor once a 2xx has gone up.
+func TestCancelByUsOfNothing(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		requests := make(chan *sipproxy.Request, 2)
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			res := r.Forward(ctx, at(k, r, "192.0.2.20"))
+			requests <- r
+			require.False(t, r.Cancel(""))
+			return res
+		})
+		alice := k.Phone("alice", "192.0.2.10")
+		k.Phone("bob", "192.0.2.20")
+		alice.Request(t, sip.MESSAGE, "sip:bob@example.com").Expect(200)
+		require.False(t, (<-requests).Cancel(""))
+		alice.Call(t, "sip:bob@example.com")
+		require.False(t, (<-requests).Cancel(""))
+	})
+}
