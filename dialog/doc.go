@@ -1,5 +1,5 @@
 // Package dialog follows calls through a proxy: who talks to whom, since when, how it ended. It tells the events of a call as records for accounting,
-// lists, counts and bounds the calls in progress, and ends one with a BYE to both parties.
+// lists, counts and bounds the calls in progress, and ends one: with a BYE to both parties, or a CANCEL while it rings.
 //
 // A [Tracker] is a link of the handler chain, placed before recordroute, whose Record-Route keeps the BYE coming this way:
 //
@@ -31,8 +31,8 @@
 // # Events
 //
 // A call that is answered gives one START and one STOP for each dialog that got a 2xx, mostly one. A call that is not answered gives one of
-// MISSED (408, 480, 486, 600), REFUSED (3xx, 402, 403, 488, 603, 606, 607, 608), CANCELLED (by the caller) or FAILED (the rest). A challenge (401, 407) is no end of
-// a call and gives none. When a 2xx crosses with the CANCEL, its START follows the CANCELLED.
+// MISSED (408, 480, 486, 600), REFUSED (3xx, 402, 403, 488, 603, 606, 607, 608), CANCELLED (by the caller, or by [Tracker.End]: Event.By tells) or FAILED (the rest). A
+// challenge (401, 407) is no end of a call and gives none. When a 2xx crosses with the CANCEL, there is a START in place of the CANCELLED, or behind it.
 //
 // The STOP comes when the BYE's transaction is over, whatever became of it, but for a challenge to the BYE and for a BYE that a handler refused itself.
 // Its times are those of the BYE's arrival.

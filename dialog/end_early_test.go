@@ -152,6 +152,7 @@ func TestEndCrosses200(t *testing.T) {
 			require.False(t, call.Ended())
 			time.Sleep(time.Second)
 			call.Ack()
+			acked := time.Now()
 			in.ExpectAck()
 			require.Equal(t, `SIP;text="too late"`, call.ExpectBye().Get("Reason"))
 			in.ExpectBye()
@@ -159,6 +160,7 @@ func TestEndCrosses200(t *testing.T) {
 			stop := b.events()[1]
 			require.Equal(t, dialog.Proxy, stop.By)
 			require.Equal(t, "too late", stop.Reason)
+			require.WithinDuration(t, acked, stop.Ended, time.Second)
 			require.Zero(t, tr.Stats().Expired)
 			empty(t, tr)
 		})

@@ -18,7 +18,7 @@ const (
 	Stop                      // a confirmed dialog is over
 	Missed                    // nobody answered, or the callee was busy
 	Refused                   // the callee, or the proxy for it, did not want the call, or redirected it
-	Cancelled                 // the caller gave up
+	Cancelled                 // the caller gave up, or Tracker.End ended the call while it rang
 	Failed                    // all other failures
 )
 
@@ -77,7 +77,7 @@ type Event struct {
 	Target string    // where the answer came from; "" where not known
 
 	Code   int    // Start: of the 2xx; Stop: of the answer to the BYE, 0 when there was none; others: the final response
-	Reason string // Stop: "BYE" or why the proxy ended it; others: the reason phrase
+	Reason string // "BYE", why the proxy ended it, or the reason phrase of Code
 	By     Side   // who ended it; 0 in Start
 
 	Invited  time.Time // arrival of the INVITE

@@ -131,6 +131,9 @@ func (p *proxy) hearTimeouts() error {
 
 // silent ends a call whose media have stopped, with BYE to both sides.
 func (p *proxy) silent(r rtprelay.Ref) {
+	if r.ToTag == "" {
+		return // to End that is a call that rings, which may well be silent
+	}
 	id := dialog.ID{CallID: r.CallID, CallerTag: r.FromTag, CalleeTag: r.ToTag}
 	go func() { // End waits for the answers
 		err := p.calls.End(context.Background(), id, "no media")
