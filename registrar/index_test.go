@@ -14,7 +14,7 @@ func TestIndexAgainstModel(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		hashes := 1 << r.IntN(12)
 		var x index
-		l := []entry{{}}
+		last := uint32(0)
 		type key struct {
 			hash uint64
 			aor  AOR
@@ -23,22 +23,31 @@ func TestIndexAgainstModel(t *testing.T) {
 		for range 3000 {
 			k := key{hash: ^uint64(r.IntN(hashes))} // the last slots: runs go round
 			k.aor = AOR(fmt.Sprint(k.hash, "-", r.IntN(3)))
-			place, at := x.find(k.hash, l, k.aor)
-			require.Equal(t, model[k], place)
+			at := x.find(k.hash, k.aor)
+			require.Equal(t, model[k], placeAt(&x, at))
 			switch {
-			case place != 0 && r.IntN(2) == 0:
+			case at != nowhere && r.IntN(2) == 0:
 				x.remove(at)
 				delete(model, k)
-			case place == 0 && len(model) < 500:
-				l = append(l, entry{text: string(k.aor), aorLen: uint32(len(k.aor))})
-				x.add(k.hash, uint32(len(l)-1))
-				model[k] = uint32(len(l) - 1)
+			case at == nowhere && len(model) < 500:
+				last++
+				x.add(slot{makeText(appendText(nil, k.aor), len(k.aor)), tagOf(k.hash), last})
+				model[k] = last
 			}
 			require.Equal(t, len(model), x.used)
 		}
 		for k, want := range model {
-			place, _ := x.find(k.hash, l, k.aor)
-			require.Equal(t, want, place)
+			at := x.find(k.hash, k.aor)
+			require.Equal(t, want, placeAt(&x, at))
+			require.Equal(t, k.aor, x.slots[at].text.aor())
+			require.Equal(t, at, x.holds(tagOf(k.hash), want))
 		}
 	}
+}
+
+func placeAt(x *index, at int) uint32 {
+	if at == nowhere {
+		return 0
+	}
+	return x.slots[at].place
 }

@@ -166,6 +166,11 @@ func (j *Journal) Lookup(ctx context.Context, aor AOR) ([]Binding, error) {
 	return j.mem.Lookup(ctx, aor)
 }
 
+// AppendLookup implements Appender; it is that of Memory.
+func (j *Journal) AppendLookup(ctx context.Context, dst []Binding, aor AOR) ([]Binding, error) {
+	return j.mem.AppendLookup(ctx, dst, aor)
+}
+
 // Scan implements Store.
 func (j *Journal) Scan(ctx context.Context) iter.Seq2[AOR, []Binding] { return j.mem.Scan(ctx) }
 

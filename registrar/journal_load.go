@@ -134,6 +134,7 @@ type loader struct {
 	salted   bool
 	damage   []Damage
 	work     []Binding
+	text     []byte // of one record
 	appendTo string // the last journal, when it can be written on
 	end      int64  // where
 }
@@ -184,35 +185,37 @@ func (l *loader) apply(payload []byte) bool {
 	if !ok {
 		return false
 	}
-	text := string(payload[len(payload)-len(aor)-len(state):])
+	l.text = append(append(append(l.text[:0], noHeader[:]...), aor...), state...)
+	said := makeText(l.text, len(aor))
 	var err error
 	clear(l.work)
-	if l.work, err = appendLive(l.work[:0], text[len(aor):], math.MinInt64, &l.j.mem.lists); err != nil {
+	if l.work, err = appendLive(l.work[:0], said.state(), math.MinInt64, &l.j.mem.lists); err != nil {
 		return false
 	}
-	l.j.mem.restore(text, len(aor), l.now)
+	l.j.mem.restore(said, l.now)
 	return true
 }
 
-// restore puts what a file says into memory: text is an address of aorLen octets and its bindings.
-func (m *Memory) restore(text string, aorLen int, now int64) {
-	sh, hash := m.at(AOR(text[:aorLen]))
+// restore puts what a file says into memory.
+func (m *Memory) restore(said text, now int64) {
+	aor := said.aor()
+	sh, hash := m.at(aor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	i := sh.find(hash, AOR(text[:aorLen]))
-	live := dropExpired(text[aorLen:], now)
-	if !same(live, text[aorLen:]) {
-		text = text[:aorLen] + live
+	at := sh.find(hash, aor)
+	live := dropExpired(said.state(), now)
+	if !same(live, said.state()) {
+		said = makeText(append(appendText(nil, aor), live...), len(aor))
 	}
 	switch {
-	case live == "" && i == 0:
+	case live == "" && at == nowhere:
 	case live == "":
-		sh.remove(hash, i)
+		sh.remove(at)
 		m.aors.Add(-1)
-	case i != 0:
-		sh.replace(i, text)
+	case at != nowhere:
+		sh.replace(at, said)
 	default:
-		sh.insert(hash, text, aorLen, now)
+		sh.insert(hash, said, now)
 		m.aors.Add(1)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
@@ -14,8 +15,9 @@ import (
 // registered, 405 nobody takes the method, 480 registered but out of reach, 503 the store is away, NoReply for an ACK. For a sips URI only sips
 // contacts count (§26.2.2).
 func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) ([]sipproxy.Target, *sip.Response) {
-	var room [8]*Binding
-	list, res := g.find(ctx, r, u, room[:0])
+	l := lookups.Get().(*lookup)
+	defer l.release()
+	list, res := g.find(ctx, r, u, l)
 	if res != nil {
 		return nil, res
 	}
@@ -49,6 +51,33 @@ func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) 
 	return targets, nil
 }
 
+// lookup is what the bindings of one Lookup are decoded into. What a Target has of them is copied, or text that stays.
+type lookup struct {
+	all  []Binding
+	able []*Binding
+}
+
+var lookups = sync.Pool{New: func() any { return new(lookup) }}
+
+func (l *lookup) release() {
+	clear(l.all)
+	clear(l.able)
+	if cap(l.all) <= scratchBindings {
+		lookups.Put(l)
+	}
+}
+
+// find fills l.all.
+func (l *lookup) find(ctx context.Context, g *Registrar, aor AOR) (err error) {
+	if a, ok := g.Store.(Appender); ok && !g.waits() {
+		l.all, err = a.AppendLookup(ctx, l.all[:0], aor)
+		return err
+	}
+	all, err := g.bindings(ctx, aor)
+	l.all = append(l.all[:0], all...) // those of the store are not ours to clear
+	return err
+}
+
 // refused is what find and Lookup answer with. That nothing is said to an ACK must not look as if there were targets.
 func refused(r *sipproxy.Request, code int) *sip.Response {
 	if r.Method == sip.ACK {
@@ -67,34 +96,34 @@ func flowOf(list []*Binding, b *Binding) int {
 	return -1
 }
 
-// find appends the current bindings of u that take r's method to able; otherwise the response says why not, as for Lookup.
-func (g *Registrar) find(ctx context.Context, r *sipproxy.Request, u sip.URI, able []*Binding) ([]*Binding, *sip.Response) {
+// find returns the current bindings of u that take r's method, which are l's; otherwise the response says why not, as for Lookup.
+func (g *Registrar) find(ctx context.Context, r *sipproxy.Request, u sip.URI, l *lookup) ([]*Binding, *sip.Response) {
 	g.count.lookups.Add(1)
 	w, ok := g.want(r.Server(), u)
 	if !ok {
 		g.count.notFound.Add(1)
 		return nil, refused(r, 404)
 	}
-	all, err := g.bindings(ctx, w.aor)
-	if err != nil {
+	if err := l.find(ctx, g, w.aor); err != nil {
 		if r.Method == sip.ACK {
 			return nil, sipproxy.NoReply
 		}
 		return nil, g.unavailable(ctx, r, err)
 	}
+	l.able = l.able[:0]
 	var other *Binding // fits, but does not take the method
-	for i := range all {
-		switch b := &all[i]; {
+	for i := range l.all {
+		switch b := &l.all[i]; {
 		case !w.fits(b):
 		case takes(b, r.Method):
-			able = append(able, b)
+			l.able = append(l.able, b)
 		case other == nil:
 			other = b
 		}
 	}
 	switch {
-	case len(able) > 0:
-		return able, nil
+	case len(l.able) > 0:
+		return l.able, nil
 	case other != nil:
 		return nil, notAllowed(r, other)
 	case w.instance != "":

@@ -13,7 +13,7 @@ import (
 
 // Memory is a Store that lives and dies with the process. The zero value is ready for use; it must not be copied.
 //
-// Bindings are kept packed, about 330 bytes each with one contact an address-of-record. Update and Lookup never wait for
+// Bindings are kept packed, about 350 bytes each with one contact an address-of-record. Update and Lookup never wait for
 // anything but each other's copying of a few hundred bytes. f of Update runs without a lock held and once more when another
 // Update of the same address-of-record came first. One runtime timer serves all expiry; none is armed when the store is empty.
 type Memory struct {
@@ -137,15 +137,15 @@ func (m *Memory) update(ctx context.Context, aor AOR, f func(old []Binding) ([]B
 		if err != nil {
 			return 0, err
 		}
-		work.packed = packLive(append(work.packed[:0], aor...), next, now)
-		packed := work.packed[len(aor):]
+		work.packed = packLive(appendText(work.packed[:0], aor), next, now)
+		packed := work.packed[textHeader+len(aor):]
 		if old == string(packed) {
 			return 0, nil
 		}
 		if len(packed) > maxState || len(aor) > maxAOR {
 			return 0, ErrTooLarge
 		}
-		mark, ok, err := m.swap(sh, hash, old, string(work.packed), len(aor), now)
+		mark, ok, err := m.swap(sh, hash, old, makeText(work.packed, len(aor)), now)
 		if ok || err != nil {
 			return mark, err
 		}
@@ -173,28 +173,28 @@ func same(a, b string) bool {
 	return len(a) == len(b) && (a == "" || unsafe.StringData(a) == unsafe.StringData(b))
 }
 
-// swap makes text, an address of aorLen octets and its packed bindings, what is stored; not ok: the bindings there are not old any more.
-func (m *Memory) swap(sh *shard, hash uint64, old, text string, aorLen int, now int64) (mark uint64, ok bool, err error) {
-	aor, next := AOR(text[:aorLen]), text[aorLen:]
+// swap makes new what is stored of its address; not ok: the bindings there are not old any more.
+func (m *Memory) swap(sh *shard, hash uint64, old string, new text, now int64) (mark uint64, ok bool, err error) {
+	aor, next := new.aor(), new.state()
 	sh.mu.Lock()
-	i := sh.find(hash, aor)
-	if !same(sh.stateAt(i), old) {
+	at := sh.find(hash, aor)
+	if !same(sh.stateAt(at), old) {
 		sh.mu.Unlock()
 		return 0, false, nil
 	}
 	empty := false
 	switch {
 	case next == "":
-		sh.remove(hash, i)
+		sh.remove(at)
 		empty = m.aors.Add(-1) == 0
-	case i != 0:
-		sh.replace(i, text)
+	case at != nowhere:
+		sh.replace(at, new)
 	case m.aors.Load() >= int64(m.MaxAORs):
 		sh.mu.Unlock()
 		m.refused.Add(1)
 		return 0, false, ErrFull
 	default:
-		sh.insert(hash, text, aorLen, now)
+		sh.insert(hash, new, now)
 		m.aors.Add(1)
 	}
 	if m.log != nil {
@@ -224,6 +224,19 @@ func (m *Memory) Lookup(ctx context.Context, aor AOR) ([]Binding, error) {
 	return decodeLive(state, time.Now().UnixNano(), &m.lists)
 }
 
+// AppendLookup implements Appender.
+func (m *Memory) AppendLookup(ctx context.Context, dst []Binding, aor AOR) ([]Binding, error) {
+	if err := m.ready(ctx); err != nil {
+		return dst, err
+	}
+	sh, hash := m.at(aor)
+	state := sh.load(hash, aor)
+	if state == "" {
+		return dst, nil
+	}
+	return appendLive(dst, state, time.Now().UnixNano(), &m.lists)
+}
+
 // Scan implements Store. It stops early when ctx ends.
 func (m *Memory) Scan(ctx context.Context) iter.Seq2[AOR, []Binding] {
 	return func(yield func(AOR, []Binding) bool) {
@@ -239,18 +252,18 @@ func (m *Memory) Scan(ctx context.Context) iter.Seq2[AOR, []Binding] {
 // states yields every packed state. No lock is held meanwhile: each shard's table is copied when its turn comes.
 func (m *Memory) states(ctx context.Context) iter.Seq2[AOR, string] {
 	return func(yield func(AOR, string) bool) {
-		var copied []entry
+		var copied []slot
 		for i := range m.shards {
 			sh := &m.shards[i]
 			sh.mu.Lock()
-			copied = append(copied[:0], sh.entries...)
+			copied = append(copied[:0], sh.index.slots...)
 			sh.mu.Unlock()
 			for j := range copied {
-				e := &copied[j]
-				if e.text == "" {
+				t := copied[j].text
+				if t.none() {
 					continue
 				}
-				if m.ready(ctx) != nil || !yield(e.aor(), e.state()) {
+				if m.ready(ctx) != nil || !yield(t.aor(), t.state()) {
 					return
 				}
 			}

@@ -1,7 +1,6 @@
 package registrar
 
 import (
-	"hash/maphash"
 	"math"
 	"runtime"
 	"sync"
@@ -118,17 +117,20 @@ func (m *Memory) sweepShard(sh *shard) (more bool) {
 
 // expire takes the expired bindings out of an entry that has left the wheel.
 func (m *Memory) expire(sh *shard, i uint32, now int64) {
-	e := &sh.entries[i]
-	aor, old := e.aor(), e.state()
+	at := sh.index.holds(sh.entries[i].tag, i)
+	was := sh.index.slots[at].text
+	aor, old := was.aor(), was.state()
 	next := dropExpired(old, now)
 	switch {
 	case next == "":
-		sh.remove(maphash.String(m.seed, string(aor)), i)
+		sh.remove(at)
 		m.aors.Add(-1)
 	case same(old, next): // refreshed since it was filed
-		sh.file(i)
+		sh.file(i, was)
 	default:
-		sh.replace(i, string(aor)+next)
+		fewer := makeText(append(appendText(nil, aor), next...), len(aor))
+		next = fewer.state()
+		sh.replace(at, fewer)
 	}
 	if !same(old, next) {
 		m.hub.publish(change{aor, old, next, now}, m.EventQueue)

@@ -119,27 +119,27 @@ func TestMemoryFull(t *testing.T) {
 func TestTableTwins(t *testing.T) {
 	var tab table
 	const now = 1_700_000_000 * tick
-	text := func(aor string) string {
-		return aor + string(AppendBindings(nil, []Binding{{CallID: aor, Expires: time.Unix(1_700_000_100, 0)}}))
+	twin := func(aor AOR) text {
+		return makeText(AppendBindings(appendText(nil, aor), []Binding{{CallID: string(aor), Expires: time.Unix(1_700_000_100, 0)}}), len(aor))
 	}
-	for _, aor := range []string{"a", "b", "c"} {
-		tab.insert(42, text(aor), 1, now)
+	for _, aor := range []AOR{"a", "b", "c"} {
+		tab.insert(42, twin(aor), now)
 	}
 	for _, aor := range []AOR{"a", "b", "c"} {
 		bs, err := DecodeBindings(tab.state(42, aor))
 		require.NoError(t, err)
 		require.Equal(t, string(aor), bs[0].CallID)
 	}
-	tab.remove(42, tab.find(42, "a"))
-	require.Zero(t, tab.find(42, "a"))
-	tab.replace(tab.find(42, "b"), text("b"))
-	require.NotZero(t, tab.find(42, "b"))
-	require.NotZero(t, tab.find(42, "c"))
-	tab.insert(42, text("a"), 1, now)
+	tab.remove(tab.find(42, "a"))
+	require.Equal(t, nowhere, tab.find(42, "a"))
+	tab.replace(tab.find(42, "b"), twin("b"))
+	require.NotEqual(t, nowhere, tab.find(42, "b"))
+	require.NotEqual(t, nowhere, tab.find(42, "c"))
+	tab.insert(42, twin("a"), now)
 	require.NotEqual(t, tab.find(42, "a"), tab.find(42, "c"))
 	for _, aor := range []AOR{"c", "a", "b"} {
-		tab.remove(42, tab.find(42, aor))
-		require.Zero(t, tab.find(42, aor))
+		tab.remove(tab.find(42, aor))
+		require.Equal(t, nowhere, tab.find(42, aor))
 	}
 	require.Zero(t, tab.len())
 	require.EqualValues(t, never, tab.wheel.next())

@@ -11,8 +11,9 @@ import (
 
 // Redirect answers with the contacts of the Request-URI's user, highest q first (§8.3): 302, or why there are none.
 func (g *Registrar) Redirect(ctx context.Context, r *sipproxy.Request) *sip.Response {
-	var room [8]*Binding
-	list, res := g.find(ctx, r, r.URI, room[:0])
+	l := lookups.Get().(*lookup)
+	defer l.release()
+	list, res := g.find(ctx, r, r.URI, l)
 	if res != nil {
 		return res
 	}

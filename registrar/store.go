@@ -71,6 +71,14 @@ type Waiter interface {
 	Waits() bool
 }
 
+// An Appender is a Store that can look up into memory of the caller's, which then need not be found for every call. The registrar uses it
+// in place of Lookup for calls to users, unless the store waits.
+type Appender interface {
+	// AppendLookup is Lookup that appends the bindings to dst and returns the longer slice; with an error nothing of what it appended counts.
+	// What the bindings refer to is read-only, and stays as it is when they are overwritten.
+	AppendLookup(ctx context.Context, dst []Binding, aor AOR) ([]Binding, error)
+}
+
 // An Event is a change of one binding.
 type Event struct {
 	Kind    EventKind

@@ -2,8 +2,8 @@ package registrar
 
 // A table is one shard's addresses-of-record and the wheel of their expiry. Not safe for concurrent use.
 //
-// It is built for a collector that has millions of them to pass over: the index holds no pointers,
-// and each address-of-record is one slot of a slice and one text, the address followed by its packed bindings.
+// It is built for a collector that has millions of them to pass over: each address-of-record is one pointer, in the index,
+// to one text without any; what the wheel needs of it lies apart and holds none.
 type table struct {
 	index   index
 	entries []entry // place 0 is nobody's
@@ -11,40 +11,33 @@ type table struct {
 	wheel   wheel
 }
 
-// An entry is 40 bytes.
+// An entry is 24 bytes: what the wheel keeps of an address-of-record.
 type entry struct {
-	text       string // "": free
 	when       int64  // tick under which it is filed in the wheel: at or before the first binding expires
 	prev, next uint32 // in its wheel slot
-	aorLen     uint32
+	tag        uint32 // by which the index finds it
 	slot       uint16 // of the wheel
 }
 
-func (e *entry) aor() AOR      { return AOR(e.text[:e.aorLen]) }
-func (e *entry) state() string { return e.text[e.aorLen:] }
-
-// find returns the place of aor, 0 when it has none.
-func (t *table) find(hash uint64, aor AOR) uint32 {
-	i, _ := t.index.find(hash, t.entries, aor)
-	return i
-}
+// find returns the slot of aor in the index, nowhere when it has none.
+func (t *table) find(hash uint64, aor AOR) (at int) { return t.index.find(hash, aor) }
 
 // state returns the packed bindings of aor, expired ones included; "" when there are none.
 func (t *table) state(hash uint64, aor AOR) string {
 	return t.stateAt(t.find(hash, aor))
 }
 
-func (t *table) stateAt(i uint32) string {
-	if i == 0 {
+func (t *table) stateAt(at int) string {
+	if at == nowhere {
 		return ""
 	}
-	return t.entries[i].state()
+	return t.index.slots[at].text.state()
 }
 
 func (t *table) len() int { return t.index.used }
 
 // insert adds a new address-of-record whose bindings are not empty.
-func (t *table) insert(hash uint64, text string, aorLen int, now int64) {
+func (t *table) insert(hash uint64, new text, now int64) {
 	if t.entries == nil {
 		t.entries = make([]entry, 1, 4)
 		t.wheel.now = max(t.wheel.now, now/tick)
@@ -56,37 +49,38 @@ func (t *table) insert(hash uint64, text string, aorLen int, now int64) {
 		i = uint32(len(t.entries))
 		t.entries = append(t.entries, entry{})
 	}
-	t.entries[i] = entry{text: text, aorLen: uint32(aorLen)}
-	t.index.add(hash, i)
-	t.file(i)
+	tag := tagOf(hash)
+	t.entries[i] = entry{tag: tag}
+	t.index.add(slot{new, tag, i})
+	t.file(i, new)
 }
 
-// replace gives the entry at i a new text of the same address.
-func (t *table) replace(i uint32, text string) {
-	e := &t.entries[i]
-	e.text = text
-	first, _ := spanOf(e.state())
+// replace puts a new text of the same address into the slot at.
+func (t *table) replace(at int, new text) {
+	s := &t.index.slots[at]
+	s.text = new
+	e := &t.entries[s.place]
 	if e.slot != slotNone {
+		first, _ := spanOf(new.state())
 		if ticksAt(first) >= e.when {
 			return // it is filed again when its old time comes: most are refreshed long before
 		}
-		t.wheel.remove(t.entries, i)
+		t.wheel.remove(t.entries, s.place)
 	}
-	t.file(i)
+	t.file(s.place, new)
 }
 
 // file puts the entry at i into the wheel.
-func (t *table) file(i uint32) {
-	e := &t.entries[i]
-	first, _ := spanOf(e.state())
-	e.when = ticksAt(first)
+func (t *table) file(i uint32, of text) {
+	first, _ := spanOf(of.state())
+	t.entries[i].when = ticksAt(first)
 	t.wheel.add(t.entries, i)
 }
 
-// remove takes out the entry at i, in the wheel or not.
-func (t *table) remove(hash uint64, i uint32) {
+// remove takes out what the slot at says, in the wheel or not.
+func (t *table) remove(at int) {
+	i := t.index.slots[at].place
 	t.wheel.remove(t.entries, i)
-	_, at := t.index.find(hash, t.entries, t.entries[i].aor())
 	t.index.remove(at)
 	t.entries[i] = entry{next: t.free}
 	t.free = i
