@@ -146,6 +146,11 @@ func (j *Journal) Update(ctx context.Context, aor AOR, f func(old []Binding) ([]
 	if mark == 0 {
 		return err
 	}
+	return j.written(ctx, mark)
+}
+
+// written returns when the record of that mark is as safe as Update promises.
+func (j *Journal) written(ctx context.Context, mark uint64) error {
 	if j.cfg.Gather || j.cfg.Mode == Async {
 		return j.log.later(ctx)
 	}

@@ -25,6 +25,7 @@ type registration struct {
 	room     []Binding // what apply works in
 	next     []Binding // what the last apply made: the bindings as they are now; room or contacts
 	path     []string  // the values of Path
+	packed   []byte    // what refresh works in
 
 	update func([]Binding) ([]Binding, error) // apply, bound once
 }
@@ -113,8 +114,8 @@ func (g *Registrar) take() *registration {
 func (g *Registrar) give(reg *registration) {
 	clear(reg.contacts)
 	clear(reg.room)
-	*reg = registration{contacts: reg.contacts[:0], room: reg.room[:0], update: reg.update}
-	if cap(reg.contacts) <= pooledContacts && cap(reg.room) <= pooledContacts {
+	*reg = registration{contacts: reg.contacts[:0], room: reg.room[:0], packed: reg.packed[:0], update: reg.update}
+	if cap(reg.contacts) <= pooledContacts && cap(reg.room) <= pooledContacts && cap(reg.packed) <= scratchBytes {
 		g.pool.Put(reg)
 	}
 }
@@ -140,8 +141,15 @@ func unsupported(r *sipproxy.Request) *sip.Response {
 
 func (g *Registrar) store(ctx context.Context, reg *registration) error {
 	if !g.waits() {
+		if done, err := g.refresh(ctx, reg); done {
+			return err
+		}
 		return g.Store.Update(ctx, reg.aor, reg.update)
 	}
+	return g.storeWaiting(ctx, reg)
+}
+
+func (g *Registrar) storeWaiting(ctx context.Context, reg *registration) error {
 	return g.wait(ctx, func(ctx context.Context) error { return g.Store.Update(ctx, reg.aor, reg.update) })
 }
 

@@ -44,22 +44,19 @@ func (m *marks) note(h *Header, f *field) {
 	}
 }
 
-// shared gives the marks that hold for a message with the same text and another arena.
-func (m *marks) shared() marks {
-	c := *m
-	if c.vias[0].at&arenaBit != 0 {
-		c.vias[0] = viaMark{}
+// keepText drops the marks that do not hold for a message with the same text and another arena.
+func (m *marks) keepText() {
+	for i := range m.vias {
+		if m.vias[i].at&arenaBit != 0 {
+			m.vias[i].at = 0
+		}
 	}
-	if c.vias[1].at&arenaBit != 0 {
-		c.vias[1] = viaMark{}
+	if m.from.at&arenaBit != 0 {
+		m.from.at = 0
 	}
-	if c.from.at&arenaBit != 0 {
-		c.from = tagMark{}
+	if m.to.at&arenaBit != 0 {
+		m.to.at = 0
 	}
-	if c.to.at&arenaBit != 0 {
-		c.to = tagMark{}
-	}
-	return c
 }
 
 // via is the mark of a Via field, nil when it has none.

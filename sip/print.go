@@ -128,7 +128,10 @@ func (r *Response) statusIsThat() bool {
 
 func appendStatusLine(b []byte, code int, reason string) []byte {
 	b = append(b, "SIP/2.0 "...)
-	b = strconv.AppendInt(b, int64(code), 10)
-	b = append(b, ' ')
+	if code >= 100 && code <= 999 {
+		b = append(b, '0'+byte(code/100), '0'+byte(code/10%10), '0'+byte(code%10), ' ')
+	} else {
+		b = append(strconv.AppendInt(b, int64(code), 10), ' ')
+	}
 	return appendClean(b, reason)
 }

@@ -10,39 +10,56 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 	}
 	res := newAnswer()
 	res.Code, res.Reason, res.Cause = code, reason, ErrLocal
-	res.text, res.marks = r.text, r.shared()
-	res.blank()
-	from := len(res.arena)
+	res.text, res.marks = r.text, r.marks
+	res.marks.keepText()
+	res.flags = bodyNew | edited
 	res.arena = appendStatusLine(res.arena, code, reason)
-	res.setStart(from)
+	res.setStart(0)
+	untagged := code != 100 && toTag != ""
 	l := r.list()
 	for i := range l {
-		switch l[i].id {
-		case idVia, idFrom, idTo, idCallID, idCSeq:
-			res.borrow(&r.Header, &l[i])
-		case idTimestamp:
-			if code == 100 {
-				res.borrow(&r.Header, &l[i])
-			}
+		f := &l[i]
+		if !inTrying(f.id) || f.id == idTimestamp && code != 100 {
+			continue
+		}
+		g := res.slot()
+		switch {
+		case untagged && f.id == idTo && f.at == r.to.at && r.to.tag == 0: // nearly always
+			*g = res.tagged(&r.Header, f, toTag)
+			untagged = false
+		case f.at&arenaBit == 0 && r.text[int(f.at)+int(f.size)-1] == '\n':
+			*g = *f
+		default:
+			*g = res.copyField(&r.Header, f)
 		}
 	}
-	if code != 100 && toTag != "" && res.ToTag() == "" {
+	if untagged && res.ToTag() == "" {
 		res.SetToTag(toTag)
 	}
-	res.setNumber(idContentLength, 0)
+	f := field{at: uint32(len(res.arena)) | arenaBit, size: uint16(len(emptyBody)), val: uint16(len("Content-Length: ")), valLen: 1, id: idContentLength}
+	res.put(emptyBody)
+	*res.slot() = f
 	return res
 }
 
-// borrow appends a field of q: by reference when it stands in the text that both share, else as a copy.
-func (h *Header) borrow(q *Header, f *field) {
-	if line := q.line(f); f.at&arenaBit == 0 && line[len(line)-1] == '\n' {
-		*h.slot() = *f
-		return
-	}
-	*h.slot() = h.copyField(q, f)
+// Answers reports whether r is a response to q, made of it or received: it has its Via branch and Call-ID.
+func (r *Response) Answers(q *Request) bool {
+	return q.text != "" && r.text == q.text || r.Branch() == q.Branch() && r.CallID() == q.CallID()
+}
+
+const emptyBody = "Content-Length: 0\r\n"
+
+// tagged copies the To of q, which has no parameters but plain ones and no tag, and adds one.
+func (h *Header) tagged(q *Header, f *field, tag string) field {
+	g := field{at: uint32(len(h.arena)) | arenaBit, val: f.val, id: f.id}
+	b := append(h.arena, q.piece(f.at, uint32(f.val)+uint32(f.valLen))...)
+	h.arena = appendParam(b, ";tag=", tag)
+	return h.shut(g)
 }
 
 // copyField copies a field of another message, or a cut-off one of this message, into the arena.
+//
+//go:noinline
 func (h *Header) copyField(q *Header, f *field) field {
 	h.begin()
 	g := *f

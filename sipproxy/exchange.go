@@ -206,7 +206,7 @@ func (r *Request) silence() {
 // owns reports whether res answers this request; that of another transaction (of Server.Request, or kept from an earlier call) would
 // tell the caller nothing.
 func (r *Request) owns(res *sip.Response) bool {
-	if res.Branch() == r.Branch() && res.CallID() == r.CallID() {
+	if res.Answers(r.Request) {
 		return true
 	}
 	r.srv.count.badReturns.Add(1)

@@ -235,7 +235,7 @@ var errBranches = errors.New("sipproxy: no branch, the limit is reached")
 
 // made is a response of the engine's own.
 func (r *Request) made(code int, cause error) *sip.Response {
-	res := sip.NewResponse(r.Request, code, "", r.localTag())
+	res := r.srv.answer(r.Request, code, "")
 	res.Cause = cause
 	return res
 }

@@ -43,7 +43,7 @@ func (s *Server) refuse(m sip.Message, f transport.Flow, fault *sip.Fault) {
 	if err != nil {
 		return // nobody would know the answer
 	}
-	res := sip.NewResponse(req, fault.Code, fault.Reason, s.tag(req))
+	res := s.answer(req, fault.Code, fault.Reason)
 	for _, tag := range fault.Unsupported {
 		res.Add("Unsupported", tag)
 	}
@@ -110,7 +110,7 @@ func (s *Server) serveRequest(m *sip.Request, f transport.Flow) {
 		return
 	}
 	if m.Method == sip.CANCEL {
-		s.reply(m, f, sip.NewResponse(m, 481, "", s.tag(m)))
+		s.reply(m, f, s.answer(m, 481, ""))
 		return
 	}
 	s.serveStateful(r)
@@ -160,7 +160,7 @@ func (s *Server) serveStateful(r *Request) {
 
 // overload answers 503 with Retry-After, without state.
 func (s *Server) overload(r *Request) {
-	res := sip.NewResponse(r.Request, 503, "", s.tag(r.Request))
+	res := s.answer(r.Request, 503, "")
 	res.Set("Retry-After", strconv.Itoa(max(1, int(s.limits.RetryAfter/time.Second))))
 	s.reply(r.Request, r.Flow, res)
 }
@@ -171,17 +171,13 @@ func (s *Server) serveCancel(m *sip.Request, f transport.Flow, tx *transaction.S
 	if err == transaction.ErrExists {
 		return
 	}
-	tag := ""
+	of := m
 	u, _ := tx.User().(*serverUser)
 	r := (*Request)(u)
 	if r != nil {
-		r.mu.Lock()
-		tag = r.localTag()
-		r.mu.Unlock()
-	} else {
-		tag = s.tag(m)
+		of = r.Request
 	}
-	res := sip.NewResponse(m, 200, "", tag)
+	res := sip.NewResponse(m, 200, "", s.tag(of))
 	if own == nil { // the limit on transactions is no reason to let it ring
 		s.reply(m, f, res)
 	} else if err := own.Respond(res); err != nil {

@@ -35,8 +35,6 @@ type exchange struct {
 	// strict: the Request-URI was our own Record-Route; a strict router put the real one last (§16.4).
 	strict        bool
 	routesDropped bool // DropRoutes was called
-	toTag         string
-	tagged        sync.Once       // guards toTag
 	prefix        [prefixLen]byte // first part of the branches we make for it; zero until the first
 	loop          uint64          // loop detection hash, 0 until asked for
 
@@ -84,19 +82,13 @@ func (r *Request) InDialog() bool { return r.ToTag() != "" }
 // Mode tells whether the request is treated with state.
 func (r *Request) Mode() Mode { return r.mode }
 
-// localTag is the tag that answers of ours carry: that of the request when it has one. The handler, a CANCEL and a closing server may ask at once.
-func (r *Request) localTag() string {
-	r.tagged.Do(func() { r.toTag = r.srv.tag(r.Request) })
-	return r.toTag
-}
-
 // Reply builds a response with the standard reason phrase, our To tag (but in a 100) and no body (§8.2.6); it does not send it.
 // It returns nil for an ACK, which is never answered.
 func (r *Request) Reply(code int) *sip.Response {
 	if r.Method == sip.ACK {
 		return nil
 	}
-	return sip.NewResponse(r.Request, code, "", r.localTag())
+	return r.srv.answer(r.Request, code, "")
 }
 
 // Fail logs err and returns a 500.

@@ -3,8 +3,8 @@ package sipproxy
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"hash/maphash"
+	"math/bits"
 	"strconv"
 	"strings"
 
@@ -222,7 +222,13 @@ func (r *Request) stableHash() uint64 {
 	return binary.BigEndian.Uint64(sum[:8]) | 1
 }
 
-// tag makes the To tag of our answers: the same for every copy of a request (§8.2.7).
+// answer is the response of ours to a request. Its To tag, where the request has none, is the same for every copy of a request (§8.2.7).
+func (s *Server) answer(r *sip.Request, code int, reason string) *sip.Response {
+	tag := s.ownTag(r)
+	return sip.NewResponse(r, code, reason, string(tag[:]))
+}
+
+// tag is the To tag that answers of ours to r have.
 func (s *Server) tag(r *sip.Request) string {
 	if t := r.ToTag(); t != "" {
 		return t
@@ -243,20 +249,11 @@ func (s *Server) acknowledged(ack *sip.Request) bool {
 
 // ownTag is a function of what an ACK has in common with the INVITE when it is not for a 2xx.
 func (s *Server) ownTag(r *sip.Request) (tag [16]byte) {
-	var h maphash.Hash
-	h.SetSeed(s.seed)
-	h.WriteString(r.CallID())
-	h.WriteByte(0)
-	h.WriteString(r.FromTag())
-	h.WriteByte(0)
-	if v, err := r.Via(); err == nil {
-		h.WriteString(v.Branch())
-	}
 	n, _, _ := r.CSeq()
-	h.WriteByte(byte(n))
-	h.WriteByte(byte(n >> 8))
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], h.Sum64())
-	hex.Encode(tag[:], b[:])
+	h := bits.RotateLeft64(maphash.String(s.seed, r.CallID()), 21) ^ bits.RotateLeft64(maphash.String(s.seed, r.FromTag()), 42) ^
+		maphash.String(s.seed, r.Branch()) + uint64(n)
+	for i := range tag {
+		tag[i] = "0123456789abcdef"[h>>(60-4*i)&15]
+	}
 	return tag
 }
