@@ -141,6 +141,8 @@ func (h *Header) slotMore() *field {
 		l := append(make([]field, 0, 2*inlineFields), h.inline[:]...)
 		h.more = &l
 	}
+	h.firsts = [placedIDs]uint8{}
+	h.flags |= oddField
 	*h.more = append(*h.more, field{})
 	h.count++
 	return &(*h.more)[h.count-1]
@@ -160,11 +162,14 @@ func (h *Header) insert(i int, f field) {
 	l := h.list()
 	copy(l[i+1:], l[i:])
 	l[i] = f
+	h.inserted(f.id, i)
 }
 
 func (h *Header) remove(i int) {
 	h.begin()
 	l := h.list()
+	id := l[i].id
 	copy(l[i:], l[i+1:])
 	h.unslot()
+	h.removed(id, i)
 }

@@ -37,10 +37,75 @@ func bareScan(s string, out []bareField) []bareField {
 		if c < 0 {
 			break
 		}
-		out = append(out, bareField{uint32(lookupName(line[:c])), uint32(i), uint32(i + c), uint32(i + c + 1), uint32(i + n + 1)})
+		out = append(out, bareField{uint32(yardName(line[:c])), uint32(i), uint32(i + c), uint32(i + c + 1), uint32(i + n + 1)})
 		i += n + 1
 	}
 	return out
+}
+
+// yardName looks a name up as the first version of the parser did: a yardstick must not change.
+func yardName(s string) fieldID {
+	if len(s) > 7 {
+		return yardLongName(s)
+	}
+	switch s {
+	case "Via":
+		return idVia
+	case "From":
+		return idFrom
+	case "To":
+		return idTo
+	case "Call-ID":
+		return idCallID
+	case "CSeq":
+		return idCSeq
+	case "Contact":
+		return idContact
+	case "Route":
+		return idRoute
+	case "Allow":
+		return idAllow
+	case "Server":
+		return idServer
+	case "Expires":
+		return idExpires
+	case "Accept":
+		return idAccept
+	case "Min-SE":
+		return idMinSE
+	case "Reason":
+		return idReason
+	}
+	return tableName(s)
+}
+
+// yardLongName is apart because the compiler makes a table of one large switch.
+func yardLongName(s string) fieldID {
+	switch s {
+	case "Max-Forwards":
+		return idMaxForwards
+	case "Content-Length":
+		return idContentLength
+	case "Content-Type":
+		return idContentType
+	case "User-Agent":
+		return idUserAgent
+	case "Supported":
+		return idSupported
+	case "Record-Route":
+		return idRecordRoute
+	case "Session-Expires":
+		return idSessionExpires
+	case "Authorization":
+		return idAuthorization
+	case "Proxy-Require":
+		return idProxyRequire
+	case "Proxy-Authorization":
+		return idProxyAuthorization
+	case "Max-Breadth":
+		return idMaxBreadth
+	}
+	return tableName(s)
 }
 
 var sink int

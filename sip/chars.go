@@ -9,6 +9,7 @@ const (
 	isBreak                // SP, HT, CR, LF
 	isURIParam             // what passes in URI parameters without a further look
 	isPlain                // what a parameter value without quotes may hold
+	isQuoted               // what a quoted string may hold without a further look
 )
 
 var classes = makeClasses()
@@ -22,6 +23,11 @@ func makeClasses() (t [256]uint8) {
 	mark := func(set string, class uint8) {
 		for i := range len(set) {
 			t[set[i]] |= class
+		}
+	}
+	for c := range t {
+		if c != '"' && c != '\\' {
+			t[c] |= isQuoted
 		}
 	}
 	for c := '!'; c <= '~'; c++ {
@@ -38,6 +44,32 @@ func makeClasses() (t [256]uint8) {
 }
 
 func is(c byte, class uint8) bool { return classes[c]&class != 0 }
+
+// run is the index of the first byte of s from i on that is not of the class, len(s) when all are. It takes four bytes a turn.
+//
+//go:noinline
+func run(s string, i int, class uint8) int {
+	t, rest := &classes, s[i:]
+	n := 0
+	for ; n < len(rest)-3; n += 4 {
+		if t[rest[n]]&class == 0 {
+			return i + n
+		}
+		if t[rest[n+1]]&class == 0 {
+			return i + n + 1
+		}
+		if t[rest[n+2]]&class == 0 {
+			return i + n + 2
+		}
+		if t[rest[n+3]]&class == 0 {
+			return i + n + 3
+		}
+	}
+	for n < len(rest) && t[rest[n]]&class != 0 {
+		n++
+	}
+	return i + n
+}
 
 func isSpace(c byte) bool { return is(c, isBreak) }
 
@@ -95,14 +127,7 @@ func equalFold(a, b string) bool {
 	return true
 }
 
-func allOf(s string, class uint8) bool {
-	for i := range len(s) {
-		if !is(s[i], class) {
-			return false
-		}
-	}
-	return s != ""
-}
+func allOf(s string, class uint8) bool { return s != "" && run(s, 0, class) == len(s) }
 
 // number reads a string of digits alone, at most max.
 func number(s string, max uint64) (uint64, bool) {

@@ -20,7 +20,10 @@ func (h *Header) Set(name, value string) {
 	h.fixLength(id)
 }
 
-func (h *Header) replace(i int, f field) { h.list()[i] = f }
+func (h *Header) replace(i int, f field) {
+	h.list()[i] = f
+	h.flags |= oddField
+}
 
 // endAt is where a new field goes: behind all others, but before those that describe the body.
 func (h *Header) endAt() int {

@@ -54,8 +54,10 @@ func (h *Header) SetViaReceived(received string, rport uint16) {
 	h.appendReceived(all[:one], received, rport)
 	h.arena = append(h.arena, all[one:]...)
 	g = h.shut(g)
-	h.replace(i, g)
-	h.vias[0] = plainVia(h.value(&g), g.at)
+	h.list()[i] = g
+	if h.vias[0].read(h.value(&g), g.at); h.vias[0].at == 0 {
+		h.flags |= oddField
+	}
 }
 
 // appendReceived copies one Via value with the parameters in place where they were, else behind the others.

@@ -18,11 +18,11 @@ type Header struct {
 	newBody string
 
 	start    span   // start line with its line end
-	tail     span   // empty line and body, unless the body was replaced
-	bodyAt   uint32 // where the body starts in text
+	tail     uint32 // where empty line and body start in text, unless the body was replaced
 	trailing uint32
 	count    uint16
 	flags    flags
+	places
 	marks
 	inline [inlineFields]field // behind all pointers, so that the collector need not look at it
 }
@@ -60,6 +60,7 @@ const (
 	startFolded                   // a folded start line
 	startOdd                      // blanks in the start line beyond one between the parts (§7.1)
 	versionOdd                    // not SIP/2.0
+	oddField                      // Valid must look at every field: parsing or an edit found one that is not as in everyday calls
 )
 
 // Head gives the header fields and body.
@@ -107,19 +108,6 @@ func (h *Header) name(f *field) string {
 	return line[:i]
 }
 
-// first is the index of the first field with that id, -1 when there is none.
-//
-//go:noinline
-func (h *Header) first(id fieldID) int {
-	l := h.list()
-	for i := range l {
-		if l[i].id == id {
-			return i
-		}
-	}
-	return -1
-}
-
 // is reports whether a field has that name, whose id the caller has looked up.
 func (h *Header) is(f *field, id fieldID, name string) bool {
 	return f.id == id && (id != idOther || equalFold(h.name(f), name))
@@ -140,13 +128,11 @@ func (h *Header) find(id fieldID, name string, i int) int {
 //
 //go:noinline
 func (h *Header) field(id fieldID) *field {
-	l := h.list()
-	for i := range l {
-		if l[i].id == id {
-			return &l[i]
-		}
+	i := h.first(id)
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return &h.list()[i]
 }
 
 func (h *Header) get(id fieldID) string {
@@ -267,10 +253,19 @@ func (h *Header) HasToken(name, token string) bool {
 // Trailing is the number of bytes dropped behind the body of a datagram.
 func (h *Header) Trailing() int { return int(h.trailing) }
 
+// bodyAt is where the body starts in text.
+func (h *Header) bodyAt() int {
+	i := int(h.tail)
+	if i < len(h.text) && h.text[i] == '\r' {
+		i++
+	}
+	return min(i+1, len(h.text))
+}
+
 // Body returns the body.
 func (h *Header) Body() string {
 	if h.flags&bodyNew != 0 {
 		return h.newBody
 	}
-	return h.text[h.bodyAt : h.tail.at+h.tail.size]
+	return h.text[h.bodyAt():]
 }

@@ -9,20 +9,23 @@ import (
 // hostLen is the length of the host (name, IPv4 address or IPv6 reference with brackets) at the start of s, 0 when there is none.
 func hostLen(s string) int {
 	if s != "" && s[0] == '[' {
-		end := strings.IndexByte(s, ']')
-		if end < 0 {
-			return 0
-		}
-		if a, err := netip.ParseAddr(s[1:end]); err != nil || !a.Is6() || a.Zone() != "" {
-			return 0
-		}
-		return end + 1
+		return referenceLen(s)
 	}
-	i := 0
-	for i < len(s) && is(s[i], isHost) {
-		i++
+	return run(s, 0, isHost)
+}
+
+// referenceLen is hostLen for an IPv6 reference.
+//
+//go:noinline
+func referenceLen(s string) int {
+	end := strings.IndexByte(s, ']')
+	if end < 0 {
+		return 0
 	}
-	return i
+	if a, err := netip.ParseAddr(s[1:end]); err != nil || !a.Is6() || a.Zone() != "" {
+		return 0
+	}
+	return end + 1
 }
 
 func appendHostPort(b []byte, host string, port uint16) []byte {

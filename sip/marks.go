@@ -23,25 +23,40 @@ type marks struct {
 	from, to tagMark
 }
 
-// note marks a Via, From or To that was just indexed.
-func (m *marks) note(h *Header, f *field) {
-	if f.id == idVia {
-		v := &m.vias[0]
-		if v.at != 0 {
-			v = &m.vias[1]
+// note marks a Via, From or To that was just indexed, and notes in the flags what Valid must look at.
+//
+//go:noinline
+func (h *Header) note(f *field) {
+	v := h.value(f)
+	switch f.id {
+	case idVia:
+		m := &h.vias[0]
+		if m.at != 0 {
+			m = &h.vias[1]
 		}
-		if v.at == 0 {
-			*v = plainVia(h.value(f), f.at)
+		if m.at != 0 {
+			m = new(viaMark) // does not escape: only Valid wants to know of a third
 		}
-		return
+		m.read(v, f.at)
+		if m.at != 0 {
+			return
+		}
+	case idFrom:
+		if h.from.at == 0 {
+			h.from = plainTag(v, f.at)
+		}
+		if h.from.at == f.at {
+			return
+		}
+	case idTo:
+		if h.to.at == 0 {
+			h.to = plainTag(v, f.at)
+		}
+		if h.to.at == f.at {
+			return
+		}
 	}
-	t := &m.from
-	if f.id == idTo {
-		t = &m.to
-	}
-	if t.at == 0 {
-		*t = plainTag(h.value(f), f.at)
-	}
+	h.flags |= oddField
 }
 
 // keepText drops the marks that do not hold for a message with the same text and another arena.
@@ -73,33 +88,31 @@ func (m *marks) via(f *field) *viaMark {
 // notePushed marks a Via that was put on top.
 func (h *Header) notePushed(f *field) {
 	h.vias[1] = h.vias[0]
-	h.vias[0] = plainVia(h.value(f), f.at)
+	h.vias[0].read(h.value(f), f.at)
 }
 
-// plainVia marks the Via value s of the field at at: SIP/2.0/UDP host[:port]*(;name[=value]), and no white space but that one. The mark is zero
-// when parseVia must tell.
-func plainVia(s string, at uint32) (m viaMark) {
+// read marks the Via value s of the field at at: SIP/2.0/UDP host[:port]*(;name[=value]), and no white space but that one. The mark has
+// no at when parseVia must tell.
+func (m *viaMark) read(s string, at uint32) {
+	m.at = 0
 	if len(s) < 12 || s[:8] != "SIP/2.0/" {
-		return m
+		return
 	}
-	i := 8
-	for i < len(s) && is(s[i], isToken) {
-		i++
-	}
+	i := run(s, 8, isToken)
 	if i == 8 || i == len(s) || s[i] != ' ' {
-		return m
+		return
 	}
 	m.transport = uint16(i)
 	n := hostLen(s[i+1:])
 	if n == 0 {
-		return m
+		return
 	}
 	i += 1 + n
-	m.host = uint16(i)
+	m.host, m.port = uint16(i), 0
 	if i < len(s) && s[i] == ':' {
 		port, n := digits(s[i+1:], 65535)
 		if port == 0 {
-			return m
+			return
 		}
 		m.port = uint16(port)
 		i += 1 + n
@@ -107,44 +120,61 @@ func plainVia(s string, at uint32) (m viaMark) {
 	m.params = uint16(i)
 	from, to, ok := plainParams(s, i, "branch")
 	if !ok {
-		return m
+		return
 	}
 	m.branch, m.branchEnd = uint16(from), uint16(to)
 	m.at = at
-	return m
 }
+
+// plainTag accepts in one look at every byte what From, To and Contact hold in everyday calls:
+// ["display" | display] <sip:[user@]host[:port][;params]> [;params]. What it does not accept needs the full parser.
+// The mark is zero when it is not accepted; at becomes its at.
+func plainTag(s string, at uint32) (m tagMark) {
+	i := 0
+	if s != "" && s[0] == '"' {
+		if i = run(s, 1, isQuoted); i == len(s) || s[i] != '"' {
+			return m
+		}
+		i++
+	}
+	if i < len(s) && s[i] != '<' {
+		i = run(s, i, isToken|isBreak)
+	}
+	if i+5 >= len(s) || s[i:i+5] != "<sip:" {
+		return m
+	}
+	_, _, _, _, i = plainURI(s, i+5)
+	if i < 0 || i >= len(s) || s[i] != '>' {
+		return m
+	}
+	from, to, ok := plainParams(s, i+1, "tag")
+	if !ok {
+		return m
+	}
+	return tagMark{at, uint16(from), uint16(to)}
+}
+
+func plainAddr(s string) bool { return plainTag(s, 1).at != 0 }
 
 // plainParams reads the parameters of s from i on and gives the place of the value of the first one of that name, 0 when there is none.
 // ok is false when they hold white space, quotes or anything else that takes a closer look.
 func plainParams(s string, i int, name string) (from, to int, ok bool) {
-	for i < len(s) {
-		if s[i] != ';' {
+	for i < len(s) && s[i] == ';' {
+		at := i + 1
+		if i = run(s, at, isToken); i == at {
 			return 0, 0, false
 		}
-		start := i + 1
-		i++
-		for i < len(s) && is(s[i], isToken) {
-			i++
-		}
-		if i == start {
-			return 0, 0, false
-		}
-		wanted := from == 0 && i-start == len(name) && (s[start:i] == name || equalFold(s[start:i], name))
+		wanted := i-at == len(name) && from == 0 && equalFold(s[at:i], name)
+		at = i
 		if i < len(s) && s[i] == '=' {
-			start = i + 1
-			i++
-			for i < len(s) && is(s[i], isPlain) {
-				i++
-			}
-			if i == start {
+			at++
+			if i = run(s, at, isPlain); i == at {
 				return 0, 0, false
 			}
-		} else {
-			start = i
 		}
 		if wanted {
-			from, to = start, i
+			from, to = at, i
 		}
 	}
-	return from, to, true
+	return from, to, i >= len(s)
 }

@@ -9,6 +9,10 @@ import (
 // marksAgree wants what is read by marks to be what the parsers find in the same fields.
 func marksAgree(t *testing.T, h *Header) {
 	t.Helper()
+	placesAgree(t, h)
+	if l := (Limits{}); h.plainFields(&l, "", false) {
+		require.Nil(t, h.checkFields(&l, "", false))
+	}
 	if s, ok := h.raw(idVia); ok {
 		want, wantErr := firstVia(s)
 		v, err := h.Via()

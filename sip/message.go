@@ -46,7 +46,7 @@ func NewRequest(m Method, u URI) *Request {
 
 // blank readies the header of a message made here.
 func (h *Header) blank() {
-	h.flags = bodyNew
+	h.flags = bodyNew | oddField
 	h.begin()
 }
 

@@ -151,76 +151,12 @@ func nameHash(s string) uint {
 
 // lookupName gives the id of a field name, long or compact, in any case.
 func lookupName(s string) fieldID {
-	if id := everydayName(s); id != idOther {
-		return id
+	if len(s) < everydayLen {
+		if id := everydayID(words(s)); id != idOther {
+			return id
+		}
 	}
 	return tableName(s)
-}
-
-// everydayName knows the usual spelling of what nearly every message carries. It is code alone: a proxy that has little to do finds its
-// caches cold at every message, and the table takes three loads that wait for one another.
-func everydayName(s string) fieldID {
-	if len(s) > 7 {
-		return everydayLongName(s)
-	}
-	switch s {
-	case "Via":
-		return idVia
-	case "From":
-		return idFrom
-	case "To":
-		return idTo
-	case "Call-ID":
-		return idCallID
-	case "CSeq":
-		return idCSeq
-	case "Contact":
-		return idContact
-	case "Route":
-		return idRoute
-	case "Allow":
-		return idAllow
-	case "Server":
-		return idServer
-	case "Expires":
-		return idExpires
-	case "Accept":
-		return idAccept
-	case "Min-SE":
-		return idMinSE
-	case "Reason":
-		return idReason
-	}
-	return idOther
-}
-
-// everydayLongName is apart because the compiler makes a table of one large switch.
-func everydayLongName(s string) fieldID {
-	switch s {
-	case "Max-Forwards":
-		return idMaxForwards
-	case "Content-Length":
-		return idContentLength
-	case "Content-Type":
-		return idContentType
-	case "User-Agent":
-		return idUserAgent
-	case "Supported":
-		return idSupported
-	case "Record-Route":
-		return idRecordRoute
-	case "Session-Expires":
-		return idSessionExpires
-	case "Authorization":
-		return idAuthorization
-	case "Proxy-Require":
-		return idProxyRequire
-	case "Proxy-Authorization":
-		return idProxyAuthorization
-	case "Max-Breadth":
-		return idMaxBreadth
-	}
-	return idOther
 }
 
 // tableName knows every name in every spelling.

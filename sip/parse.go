@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"math/bits"
 	"strings"
 )
 
@@ -146,27 +147,24 @@ func statusLine(line string) (code int, reason, fault string) {
 // index finds the header fields from offset i on, and the body.
 func (h *Header) index(text string, i int) {
 	h.text = text
-	for i < len(text) && isBlank(text[i]) { // a start line cannot be folded; such a line must not become the fold of another field
-		h.flags |= startFolded
-		_, n := cutLine(text[i:])
-		i += n
+	if i < len(text) && isBlank(text[i]) {
+		i = h.foldedStart(i)
 	}
 	h.start = span{0, uint32(i)}
 	length, lengths := -1, 0
-	for {
-		if i >= len(text) {
-			h.flags |= noTail
-			break
-		}
-		if c := text[i]; c == '\n' || c == '\r' && i+1 < len(text) && text[i+1] == '\n' {
-			break
-		}
+	for i < len(text) && (text[i] > '\r' || !emptyLine(text[i:])) {
 		if h.count >= maxIndexed {
 			h.flags |= tooMany
 			i = h.rest(i)
 			continue
 		}
-		f := h.slot()
+		var f *field
+		if h.count < inlineFields {
+			f = &h.inline[h.count]
+			h.count++
+		} else {
+			f = h.slotMore()
+		}
 		from := i
 		if i = h.scanField(f, i); i-from > maxLine {
 			h.flags |= tooMany
@@ -174,15 +172,30 @@ func (h *Header) index(text string, i int) {
 			h.chunks(from, i)
 			continue
 		}
+		h.placed(f.id, int(h.count))
 		switch f.id {
 		case idContentLength:
 			lengths++
 			length = h.frame(h.value(f), length, lengths)
-		case idVia, idFrom, idTo:
-			h.note(h, f)
+		case idVia, idFrom, idTo, idBad:
+			h.note(f)
 		}
 	}
 	h.endHeader(i, length)
+}
+
+func emptyLine(s string) bool { return s[0] == '\n' || len(s) > 1 && s[0] == '\r' && s[1] == '\n' }
+
+// foldedStart passes over the lines at i that look like folds: a start line cannot be folded, and they must not become the folds of another field.
+//
+//go:noinline
+func (h *Header) foldedStart(i int) int {
+	for i < len(h.text) && isBlank(h.text[i]) {
+		h.flags |= startFolded
+		_, n := cutLine(h.text[i:])
+		i += n
+	}
+	return i
 }
 
 // frame notes what is wrong with a Content-Length and gives the length to use, -1 for all there is.
@@ -201,13 +214,11 @@ func (h *Header) frame(v string, length, nth int) int {
 
 // endHeader sets body and trailing bytes; i is the index of the empty line.
 func (h *Header) endHeader(i, length int) {
-	body := i
-	if body < len(h.text) && h.text[body] == '\r' {
-		body++
+	if i >= len(h.text) {
+		h.flags |= noTail
 	}
-	if body < len(h.text) {
-		body++
-	}
+	h.tail = uint32(i)
+	body := h.bodyAt()
 	have := len(h.text) - body
 	if length > have {
 		h.flags |= lenShort
@@ -215,8 +226,6 @@ func (h *Header) endHeader(i, length int) {
 		h.trailing = uint32(have - length)
 		h.text = h.text[:body+length]
 	}
-	h.tail = span{uint32(i), uint32(len(h.text) - i)}
-	h.bodyAt = uint32(body)
 }
 
 // rest takes the lines from i to the empty line as one piece that is no field.
@@ -237,31 +246,39 @@ func (h *Header) chunks(i, end int) {
 		*h.slot() = field{at: uint32(i), size: uint16(n), valLen: uint16(n), id: idBad}
 		i += n
 	}
+	h.flags |= oddField
 }
 
 // scanField reads the field line at i with its folds (§7.3.1) into f and gives the index behind it. A line over maxLine is left to the caller.
 // Here are the lines that look as usual; the rest is scanOdd's.
 func (h *Header) scanField(f *field, i int) int {
-	text := h.text
-	end := i + strings.IndexByte(text[i:], '\n') + 1
-	line := text[i:end]
-	if len(line) > maxLine || end < len(text) && isBlank(text[end]) {
+	text := h.text[i:]
+	if len(text) < everydayLen {
 		return h.scanOdd(f, i)
 	}
-	colon := 0
-	for colon < len(line) && line[colon] != ':' {
-		colon++
+	head, tail, colon := word(text), uint64(0), 0
+	at := colonIn(head)
+	if at != 0 {
+		head &= at<<8 - 1 // name and colon, nothing behind
+	} else {
+		tail, colon = word(text[8:]), 8
+		if at = colonIn(tail); at == 0 {
+			return h.scanOdd(f, i)
+		}
+		tail &= at<<8 - 1
 	}
-	val, valEnd := colon+2, len(line)-2
-	if val >= valEnd || line[val-1] != ' ' || line[val] <= ' ' || line[valEnd] != '\r' || line[valEnd-1] <= ' ' {
+	id := everydayID(head, tail)
+	colon += bits.TrailingZeros64(at) / 8
+	size := strings.IndexByte(text, '\n') + 1
+	val, end := colon+2, size-2
+	if id == idOther || size > maxLine || val >= end || size < len(text) && isBlank(text[size]) {
 		return h.scanOdd(f, i)
 	}
-	id := everydayName(line[:colon])
-	if id == idOther {
+	if line := text[:size]; line[val-1] != ' ' || line[val] <= ' ' || line[end-1] <= ' ' || line[end] != '\r' {
 		return h.scanOdd(f, i)
 	}
-	*f = field{at: uint32(i), size: uint16(len(line)), val: uint16(val), valLen: uint16(valEnd - val), id: id}
-	return end
+	f.at, f.size, f.val, f.valLen, f.id = uint32(i), uint16(size), uint16(val), uint16(end-val), id
+	return i + size
 }
 
 // scanOdd is scanField for every line there can be.

@@ -8,25 +8,27 @@ func (h *Header) appendTo(b []byte) []byte {
 	}
 	run := h.start // pieces that lie side by side are copied in one go
 	l := h.list()
-	for i := 0; i <= len(l)+1; i++ {
-		var next span
-		if i < len(l) {
-			next = span{l[i].at, uint32(l[i].size)}
-		} else if i == len(l) && h.flags&bodyNew == 0 {
-			next = h.tail
+	for i := range l {
+		if f := &l[i]; f.at == run.at+run.size { // arenaBit keeps text and arena apart
+			run.size += uint32(f.size)
+		} else {
+			b = h.appendPiece(b, run)
+			run = span{f.at, uint32(f.size)}
 		}
-		if next.at == run.at+run.size { // arenaBit keeps text and arena apart
-			run.size += next.size
-			continue
-		}
-		b = append(b, h.piece(run.at, run.size)...)
-		run = next
 	}
-	if h.flags&bodyNew == 0 {
-		return b
+	if h.flags&bodyNew != 0 {
+		return append(append(h.appendPiece(b, run), "\r\n"...), h.newBody...)
 	}
-	return append(append(b, "\r\n"...), h.newBody...)
+	if h.tail != run.at+run.size {
+		b = h.appendPiece(b, run)
+		run = span{at: h.tail}
+	}
+	run.size = uint32(len(h.text)) - run.at
+	return h.appendPiece(b, run)
 }
+
+//go:noinline
+func (h *Header) appendPiece(b []byte, p span) []byte { return append(b, h.piece(p.at, p.size)...) }
 
 func (h *Header) len() int {
 	if h.flags&edited == 0 {
@@ -38,7 +40,7 @@ func (h *Header) len() int {
 		n += int(l[i].size)
 	}
 	if h.flags&bodyNew == 0 {
-		return n + int(h.tail.size)
+		return n + len(h.text) - int(h.tail)
 	}
 	return n + 2 + len(h.newBody)
 }

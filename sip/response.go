@@ -12,7 +12,7 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 	res.Code, res.Reason, res.Cause = code, reason, ErrLocal
 	res.text, res.marks = r.text, r.marks
 	res.marks.keepText()
-	res.flags = bodyNew | edited
+	res.flags = bodyNew | edited | oddField
 	res.arena = appendStatusLine(res.arena, code, reason)
 	res.setStart(0)
 	untagged := code != 100 && toTag != ""
@@ -32,6 +32,7 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 		default:
 			*g = res.copyField(&r.Header, f)
 		}
+		res.placed(g.id, int(res.count))
 	}
 	if untagged && res.ToTag() == "" {
 		res.SetToTag(toTag)
@@ -39,6 +40,7 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 	f := field{at: uint32(len(res.arena)) | arenaBit, size: uint16(len(emptyBody)), val: uint16(len("Content-Length: ")), valLen: 1, id: idContentLength}
 	res.put(emptyBody)
 	*res.slot() = f
+	res.placed(idContentLength, int(res.count))
 	return res
 }
 

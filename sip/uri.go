@@ -40,6 +40,51 @@ func MustParseURI(s string) URI {
 
 // parse gives the reason as a string, so that checking costs no allocation.
 func (u *URI) parse(s string) (reason string, at int) {
+	if len(s) <= 4 || s[:4] != "sip:" {
+		return u.parseAny(s)
+	}
+	host, hostEnd, port, params, end := plainURI(s, 4)
+	if end != len(s) {
+		return u.parseAny(s)
+	}
+	u.Scheme, u.Host, u.Port, u.Params = s[:3], s[host:hostEnd], uint16(port), Params(s[params:])
+	if host > 4 {
+		u.User = s[4 : host-1]
+	}
+	return "", 0
+}
+
+// plainURI finds the parts of user@host:port;params from i on, where the scheme has ended; the user, when there is one, ends before the '@' before
+// host. end is -1 when the URI holds anything odd; what plainURI accepts needs no other check.
+func plainURI(s string, i int) (host, hostEnd, port, params, end int) {
+	host = i
+	if n := run(s, i, isUserChar); n > i && n < len(s) && s[n] == '@' {
+		host = n + 1
+	}
+	hostEnd = run(s, host, isHost)
+	if hostEnd == host {
+		return 0, 0, 0, 0, -1
+	}
+	i = hostEnd
+	if i < len(s) && s[i] == ':' {
+		p, n := digits(s[i+1:], 65535)
+		if p == 0 {
+			return 0, 0, 0, 0, -1
+		}
+		port = int(p)
+		i += 1 + n
+	}
+	params = i
+	if i < len(s) && s[i] == ';' {
+		i = run(s, i, isURIParam)
+	}
+	return host, hostEnd, port, params, i
+}
+
+// parseAny is parse for every URI there can be.
+//
+//go:noinline
+func (u *URI) parseAny(s string) (reason string, at int) {
 	colon := schemeLen(s)
 	if colon == 0 {
 		return "no scheme", 0

@@ -133,6 +133,16 @@ func (r *Request) startFault(l *Limits) *Fault {
 }
 
 func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
+	if h.plainFields(l, m, request) {
+		return nil
+	}
+	return h.checkFields(l, m, request)
+}
+
+// checkFields is validFields for every message there can be.
+//
+//go:noinline
+func (h *Header) checkFields(l *Limits, m Method, request bool) *Fault {
 	if h.flags&unframed != 0 {
 		return h.framing()
 	}
@@ -144,9 +154,7 @@ func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
 		if f.id-1 >= idContact { // unsigned: idOther too
 			continue
 		}
-		if n, ok := h.plainField(f, seen, m, request); ok {
-			vias += n
-		} else if f := h.validField(f, &vias, seen, m, request); f != nil {
+		if f := h.checkField(f, &vias, seen, m, request); f != nil {
 			return f
 		}
 		seen |= 1 << f.id
@@ -195,17 +203,17 @@ func (h *Header) framing() *Fault {
 	return fault(400, "", "folded start line")
 }
 
-// validField is for the fields that plainField does not know.
-//
-//go:noinline
-func (h *Header) validField(f *field, vias *int, seen uint32, m Method, request bool) *Fault {
+// checkField checks one of the fields that everything depends on.
+func (h *Header) checkField(f *field, vias *int, seen uint32, m Method, request bool) *Fault {
 	var why string
 	switch f.id {
 	case idBad:
 		return fault(400, "", "a line that is no header field")
 	case idVia:
-		var n int
-		n, why = checkVias(h.value(f))
+		n := 1
+		if h.via(f) == nil {
+			n, why = checkVias(h.value(f))
+		}
 		*vias += n
 	case idContact:
 		if !request {

@@ -1,31 +1,45 @@
 package sip
 
-// plainField accepts fields as everyday calls have them; vias is the number of Via values among them.
-func (h *Header) plainField(f *field, seen uint32, m Method, request bool) (vias int, ok bool) {
-	switch f.id {
-	case idVia:
-		return 1, h.via(f) != nil
-	case idContact:
-		return 0, !request || plainAddr(h.value(f))
+// plainFields accepts messages whose fields are as everyday calls have them. What parsing noted need not be looked at again.
+func (h *Header) plainFields(l *Limits, m Method, request bool) bool {
+	if h.flags&(unframed|noTail|oddField) != 0 {
+		return false
 	}
-	if seen&(1<<f.id) != 0 {
-		return 0, false
+	id, cseq := h.field(idCallID), h.field(idCSeq)
+	if id == nil || cseq == nil || h.field(idVia) == nil || h.field(idFrom) == nil || h.field(idTo) == nil {
+		return false
 	}
-	switch f.id {
-	case idFrom:
-		return 0, h.from.at == f.at
-	case idTo:
-		return 0, h.to.at == f.at
-	case idCallID:
-		return 0, allOf(h.value(f), isPlain)
-	case idCSeq:
-		_, method := plainCSeq(h.value(f))
-		return 0, method != "" && (!request || method == m)
-	case idMaxForwards:
-		_, ok = number(h.value(f), 255)
-		return 0, ok || !request
+	if h.vias[1].at != 0 && h.viaLines() > l.vias() {
+		return false
 	}
-	return 0, false
+	if _, method := plainCSeq(h.value(cseq)); method == "" || request && method != m {
+		return false
+	}
+	if v := h.value(id); run(v, 0, isPlain) < len(v) || v == "" {
+		return false
+	}
+	return !request || h.plainRequest()
+}
+
+// plainRequest is plainFields for what only a request is asked for.
+func (h *Header) plainRequest() bool {
+	if f := h.field(idMaxForwards); f != nil {
+		if _, ok := number(h.value(f), 255); !ok {
+			return false
+		}
+	}
+	f := h.field(idContact)
+	return f == nil || plainAddr(h.value(f))
+}
+
+func (h *Header) viaLines() (n int) {
+	l := h.list()
+	for i := range l {
+		if l[i].id == idVia {
+			n++
+		}
+	}
+	return n
 }
 
 // plainCSeq reads a number, one blank and a registered method; anything else gives no method.
@@ -35,82 +49,4 @@ func plainCSeq(s string) (uint32, Method) {
 		return 0, ""
 	}
 	return uint32(n), everydayMethod(s[i+1:])
-}
-
-// plainTag accepts in one look at every byte what From, To and Contact hold in everyday calls:
-// ["display" | display] <sip:[user@]host[:port][;params]> [;params]. What it does not accept needs the full parser.
-// The mark is zero when it is not accepted; at becomes its at.
-func plainTag(s string, at uint32) (m tagMark) {
-	i := plainDisplay(s)
-	if i < 0 || i+5 >= len(s) || s[i:i+5] != "<sip:" {
-		return m
-	}
-	i = plainURI(s, i+5)
-	if i < 0 || i >= len(s) || s[i] != '>' {
-		return m
-	}
-	from, to, ok := plainParams(s, i+1, "tag")
-	if !ok {
-		return m
-	}
-	return tagMark{at, uint16(from), uint16(to)}
-}
-
-func plainAddr(s string) bool { return plainTag(s, 1).at != 0 }
-
-// plainDisplay gives the index of the '<', or -1.
-func plainDisplay(s string) int {
-	i := 0
-	if s != "" && s[0] == '"' {
-		for i++; i < len(s) && s[i] != '"'; i++ {
-			if s[i] == '\\' {
-				return -1
-			}
-		}
-		i++
-	}
-	for i < len(s) && s[i] != '<' {
-		if !is(s[i], isToken|isBreak) {
-			return -1
-		}
-		i++
-	}
-	return i
-}
-
-// plainURI gives the index behind the URI whose scheme ends before i, or -1 when it holds anything odd.
-func plainURI(s string, i int) int {
-	from := i
-	for i < len(s) && is(s[i], isUserChar) {
-		i++
-	}
-	switch {
-	case i == len(s):
-		return -1
-	case s[i] == '@' && i > from:
-		i++
-	case s[i] == '@':
-		return -1
-	default:
-		i = from
-	}
-	from = i
-	for i < len(s) && is(s[i], isHost) {
-		i++
-	}
-	if i == from {
-		return -1
-	}
-	if i < len(s) && s[i] == ':' {
-		port, n := digits(s[i+1:], 65535)
-		if i += 1 + n; n == 0 || port == 0 {
-			return -1
-		}
-	}
-	if i < len(s) && s[i] == ';' {
-		for i < len(s) && is(s[i], isURIParam) {
-			i++
-		}
-	}
-	return i
 }

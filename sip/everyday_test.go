@@ -1,0 +1,53 @@
+package sip
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Each name of the table is found in a line and by itself; nothing that only looks like it is.
+func TestEverydayNames(t *testing.T) {
+	found := 0
+	for _, e := range everyday {
+		if e.head == 0 {
+			continue
+		}
+		found++
+		id := fieldID(e.tail >> idShift)
+		name := fieldNames[id]
+		require.Equal(t, id, everydayID(words(name)), name)
+		for text, want := range map[string]fieldID{
+			name: id, strings.ToUpper(name): id, strings.ToLower(name): id, name + " ": id,
+			name + "\x00": idBad, name + "x": idOther, "X" + name: idOther, name[:len(name)-1] + "\x00": idBad, "": idBad, name + ":": id,
+			name + "\x80": idBad, name[:len(name)-1] + "\xba": idBad,
+		} {
+			h := headerOf(text + ": value\r\nX-Next: line\r\n\r\n")
+			require.Equal(t, want, h.list()[0].id, "%q", text)
+			require.Equal(t, idOther, h.list()[1].id)
+		}
+	}
+	require.Equal(t, 27, found) // fewer when two names share a slot
+}
+
+func headerOf(fields string) *Header {
+	h := new(Header)
+	h.index(fields, 0)
+	return h
+}
+
+// The usual form is found by words of eight bytes; the names and values must be those that the exact look finds, whatever the lengths.
+func TestScanFieldAgrees(t *testing.T) {
+	for _, name := range []string{"Via", "v", "To", "Contact", "Content-Type", "Session-Expires", "Proxy-Authorization", "X-Other", "", "a:b", "Call-ID\t", " "} {
+		for _, value := range []string{"", " ", " x", "x", " x ", " x\ty", "  x", " a:b", "\tx", " x\r", "\r", " x\r\n folded"} {
+			for _, end := range []string{"\r\n", "\n", "", " \r\n", "\r\n\r\n", "\r\nVia: y\r\n\r\n", "\r\nVia: SIP/2.0/UDP a.example.com\r\n\r\n"} {
+				h := Header{text: "=" + name + ":" + value + end}
+				var got, want field
+				n, m := h.scanField(&got, 1), h.scanOdd(&want, 1)
+				require.Equal(t, m, n, "%q", h.text)
+				require.Equal(t, want, got, "%q", h.text)
+			}
+		}
+	}
+}
