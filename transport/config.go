@@ -52,7 +52,8 @@ type Packet struct {
 }
 
 // A Net makes sockets and asks the DNS. SystemNet is the real one. The lookups give records and how long they may be
-// kept; an empty answer without error is kept as "does not exist". A ReadFrom of a packet socket may return an
+// kept; an empty answer without error is kept as "does not exist". A *net.UDPConn is taken over on Linux: its socket lives on in the Layer,
+// the UDPConn itself is closed. A ReadFrom of a packet socket may return an
 // *UnreachableError to tell what ICMP tells on real networks; any other error but net.ErrClosed is retried.
 // A Net may have a method InterfaceAddrs() ([]net.Addr, error), as package net has: the addresses, *net.IPNet, that a wildcard
 // listener stands for. Without it there are none.

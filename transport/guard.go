@@ -50,8 +50,8 @@ func (l *Layer) own(g *guard) {
 func (t *turn) enter() {
 	t.at = t.g.progress.Add(1)
 	t.inside = true
-	if w := &t.l.watch; w.after > 0 && !t.g.listed.Load() {
-		w.list(t.g)
+	if w := &t.l.watch; w.after > 0 {
+		w.entered(t.g)
 	}
 }
 
@@ -84,24 +84,42 @@ func (l *Layer) handOver(g *guard) {
 	}
 }
 
-// A watchdog looks for handler calls that last, at a steady beat while readers are busy and for a second after. In silence it has nothing set. The
-// beat is not pushed ahead by those who are busy: that would cost more than it saves.
+// A watchdog looks for handler calls that last. While a single reader is in calls, which is the usual case, its alarm never goes off: the reader
+// pushes it ahead of itself, with a system call every few milliseconds and not one a call. An alarm that goes off costs a switch of threads.
+// With several readers it goes off at a steady beat, because none of them may push it past the others. In silence nothing is set.
 type watchdog struct {
-	l       *Layer
-	after   time.Duration // the beat; 0: off
-	base    time.Time
+	l     *Layer
+	after time.Duration // how long a call may last; 0: for ever
+	base  time.Time
+	sole  atomic.Pointer[guard] // the only one that is watched
+	due   atomic.Int64          // when the alarm goes off, since base
+
 	mu      sync.Mutex
 	alarm   Alarm
 	watched []*guard
-	beating bool
-	quiet   int // beats without a guard to watch
 	closed  bool
 }
 
-// quietFor is how long the beat outlives the last call.
-const quietFor = time.Second
-
 func (w *watchdog) now() time.Duration { return time.Since(w.base) }
+
+// entered sees to it that the alarm goes off after g has entered a call: a half of after to the whole of it later, when g is alone.
+func (w *watchdog) entered(g *guard) {
+	if !g.listed.Load() {
+		w.list(g)
+		return
+	}
+	if w.sole.Load() != g {
+		return
+	}
+	if now := w.now(); time.Duration(w.due.Load())-now < w.after/2 {
+		w.set(now, w.after)
+	}
+}
+
+func (w *watchdog) set(now, d time.Duration) {
+	w.due.Store(int64(now + d))
+	w.alarm.Set(d)
+}
 
 // list adds g, which has just entered a call.
 func (w *watchdog) list(g *guard) {
@@ -110,27 +128,34 @@ func (w *watchdog) list(g *guard) {
 	if g.listed.Load() || w.closed {
 		return
 	}
-	g.listed.Store(true)
-	g.seen, g.since = g.progress.Load(), w.now()
+	now := w.now()
+	g.seen, g.since = g.progress.Load(), now
 	w.watched = append(w.watched, g)
 	if w.alarm == nil {
 		w.alarm = w.l.NewAlarm(w.beat)
 	}
-	if !w.beating {
-		w.beating = true
-		w.alarm.Set(w.after)
+	w.alone()
+	if len(w.watched) == 1 {
+		w.set(now, w.after)
+	}
+	g.listed.Store(true) // last: from here on g uses the alarm
+}
+
+// alone keeps sole up to date.
+func (w *watchdog) alone() {
+	if len(w.watched) == 1 {
+		w.sole.Store(w.watched[0])
+	} else {
+		w.sole.Store(nil)
 	}
 }
 
-// beat looks at every listed guard: it replaces the stalled and drops the idle.
+// beat is the alarm's function. It looks at every listed guard: it replaces the stalled and drops the idle.
 func (w *watchdog) beat() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return
-	}
-	if w.quiet++; len(w.watched) > 0 {
-		w.quiet = 0
 	}
 	now := w.now()
 	kept := w.watched[:0]
@@ -141,8 +166,13 @@ func (w *watchdog) beat() {
 	}
 	clear(w.watched[len(kept):])
 	w.watched = kept
-	if w.beating = w.quiet <= int(quietFor/w.after); w.beating {
-		w.alarm.Set(w.after)
+	w.alone()
+	switch len(kept) {
+	case 0:
+	case 1:
+		w.set(now, w.after/2)
+	default:
+		w.set(now, w.after)
 	}
 }
 
@@ -155,12 +185,13 @@ func (w *watchdog) close() {
 	}
 }
 
+// keep reports whether g is to be watched on. A call seen at two beats that are half of after apart has stalled.
 func (w *watchdog) keep(g *guard, now time.Duration) bool {
 	p := g.progress.Load()
 	if p%2 == 1 {
 		if p != g.seen {
 			g.seen, g.since = p, now
-		} else if now-g.since >= w.after-w.after/8 && w.l.take(g, p) { // beats are not quite even
+		} else if now-g.since >= w.after/2-w.after/16 && w.l.take(g, p) { // beats are not quite even
 			g.seen, g.since = p+1, now
 		}
 		return true

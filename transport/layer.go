@@ -148,7 +148,7 @@ func (l *Layer) closeListeners() {
 
 func (ln *listener) close() {
 	for _, k := range ln.socks {
-		_ = k.pc.Close()
+		_ = k.io.close()
 	}
 	if ln.accept != nil {
 		_ = ln.accept.Close()

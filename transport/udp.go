@@ -32,6 +32,7 @@ type packetIO interface {
 	// tell returns false to stop.
 	failures(tell func(to netip.AddrPort, sent []byte, err error) bool)
 	drops() uint64
+	close() error // ends a read that waits
 }
 
 // A slot is a datagram that waits to be sent.
@@ -46,7 +47,6 @@ type udpSock struct {
 	guard
 	l  *Layer
 	ln *listener
-	pc net.PacketConn
 	io packetIO
 
 	// The reader's, owned by its turn.
@@ -66,17 +66,18 @@ func (ln *listener) listenUDP(ctx context.Context) error {
 			ln.close()
 			return err
 		}
-		k := &udpSock{l: ln.l, ln: ln, pc: pc}
+		k := &udpSock{l: ln.l, ln: ln}
 		k.loop, k.done = k.read, func() {}
-		ln.socks = append(ln.socks, k)
 		ln.bound(pc.LocalAddr()) // further sockets bind to the port the first one got
 		if b, ok := pc.(interface{ SetReadBuffer(int) error }); ok {
 			_ = b.SetReadBuffer(ln.l.cfg.RecvBuffer) // what the system allows
 		}
 		if k.io, err = newPacketIO(pc, ln); err != nil {
+			_ = pc.Close()
 			ln.close()
 			return err
 		}
+		ln.socks = append(ln.socks, k)
 		if !ln.reuse() {
 			break
 		}

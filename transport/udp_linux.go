@@ -2,14 +2,12 @@ package transport
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,8 +16,7 @@ import (
 // An mmsgIO reads and writes batches with recvmmsg and sendmmsg through the runtime's poller, on structures that are used
 // again and again. (A thread blocked in recvmmsg costs more than the poller; the batches of x/net allocate.)
 type mmsgIO struct {
-	pc net.PacketConn
-	rc syscall.RawConn
+	s  *socket
 	v6 bool
 
 	in    msgVec
@@ -61,12 +58,13 @@ func newPacketIO(pc net.PacketConn, ln *listener) (packetIO, error) {
 	if !ok {
 		return newPlainIO(pc), nil
 	}
-	rc, err := udp.SyscallConn()
+	s, err := takeSocket(udp)
 	if err != nil {
 		return nil, err
 	}
-	x := &mmsgIO{pc: pc, rc: rc, v6: ln.addr.AddrPort.Addr().Is6()}
+	x := &mmsgIO{s: s, v6: ln.addr.AddrPort.Addr().Is6()}
 	if err := x.options(ln); err != nil {
+		_ = s.close()
 		return nil, err
 	}
 	x.in.init()
@@ -94,7 +92,8 @@ func (x *mmsgIO) options(ln *listener) error {
 		level, recverr, pktinfo = unix.IPPROTO_IPV6, unix.IPV6_RECVERR, unix.IPV6_RECVPKTINFO
 	}
 	var err error
-	ctlErr := x.rc.Control(func(fd uintptr) {
+	ctlErr := x.s.Control(func(uintptr) {
+		fd := x.s.fd
 		// Beyond rmem_max for those who may; the others got what the system allows.
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, ln.l.cfg.RecvBuffer)
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, ln.l.cfg.RecvBuffer)
@@ -119,10 +118,7 @@ func (x *mmsgIO) read() (int, error) {
 		}
 	}
 	x.n, x.errno = 0, 0
-	if err := x.rc.Read(x.take); err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) { // poke
-			_ = x.pc.SetReadDeadline(time.Time{})
-		}
+	if err := x.s.Read(x.take); err != nil {
 		return 0, err
 	}
 	if x.errno != 0 {
@@ -131,9 +127,9 @@ func (x *mmsgIO) read() (int, error) {
 	return x.n, nil
 }
 
-func (x *mmsgIO) recvmmsg(fd uintptr) bool {
+func (x *mmsgIO) recvmmsg(uintptr) bool {
 	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&x.in.hdrs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVMMSG, x.s.fd, uintptr(unsafe.Pointer(&x.in.hdrs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 		switch e {
 		case 0:
 			x.n = int(n)
@@ -222,7 +218,7 @@ func (x *mmsgIO) write(slots []slot) (int, error) {
 	}
 	x.outN = len(slots)
 	for try := 0; ; try++ {
-		if err := x.rc.Write(x.put); err != nil {
+		if err := x.s.Write(x.put); err != nil {
 			return 0, err
 		}
 		switch {
@@ -233,7 +229,7 @@ func (x *mmsgIO) write(slots []slot) (int, error) {
 		case try < retries(x.outErr):
 			// The news about an earlier datagram, not about this one: the reader shall look into the error queue.
 			// Several tries, because with every entry taken from that queue the system reports the next one.
-			_ = x.pc.SetReadDeadline(time.Unix(1, 0))
+			x.s.poke()
 		default:
 			return 0, os.NewSyscallError("sendmmsg", x.outErr)
 		}
@@ -253,9 +249,9 @@ func retries(e syscall.Errno) int {
 }
 
 // sendmmsg never waits: a full socket buffer drops.
-func (x *mmsgIO) sendmmsg(fd uintptr) bool {
+func (x *mmsgIO) sendmmsg(uintptr) bool {
 	for {
-		n, e := x.transmit(fd)
+		n, e := x.transmit(x.s.fd)
 		if e == unix.EINTR {
 			continue
 		}
@@ -346,7 +342,8 @@ func (x *mmsgIO) failures(tell func(netip.AddrPort, []byte, error) bool) {
 		var n, oobn int
 		var from unix.Sockaddr
 		var err error
-		if ctl := x.rc.Control(func(fd uintptr) {
+		if ctl := x.s.Control(func(uintptr) {
+			fd := x.s.fd
 			n, oobn, _, from, err = unix.Recvmsg(int(fd), buf, oob, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 		}); ctl != nil || err != nil {
 			return
@@ -397,7 +394,8 @@ func (x *mmsgIO) drops() uint64 {
 	var info [16]uint32
 	size := uint32(unsafe.Sizeof(info))
 	var e syscall.Errno
-	err := x.rc.Control(func(fd uintptr) {
+	err := x.s.Control(func(uintptr) {
+		fd := x.s.fd
 		_, _, e = syscall.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
 			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	})
@@ -406,3 +404,5 @@ func (x *mmsgIO) drops() uint64 {
 	}
 	return uint64(info[memInfoDrops])
 }
+
+func (x *mmsgIO) close() error { return x.s.close() }

@@ -64,3 +64,5 @@ func (p *plainIO) write(slots []slot) (int, error) {
 
 func (p *plainIO) failures(func(netip.AddrPort, []byte, error) bool) {}
 func (p *plainIO) drops() uint64                                     { return 0 }
+
+func (p *plainIO) close() error { return p.pc.Close() }
