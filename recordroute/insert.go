@@ -52,22 +52,28 @@ func (rt Router) tail(b *sipproxy.Branch) (tail, params string) {
 }
 
 func (rt Router) value(b *sipproxy.Branch, f transport.Flow, user, tail, params string) string {
-	scheme, param := "sip:", ""
-	switch {
-	case b.Request.URI.IsSIPS() && f.Proto().Secure():
-		scheme = "sips:" // §16.6 step 4
-	case f.Proto() != transport.UDP:
-		param = ";transport=" + f.Proto().String()
+	var buf [256]byte
+	v := append(buf[:0], '<')
+	secure := b.Request.URI.IsSIPS() && f.Proto().Secure()
+	if secure {
+		v = append(v, "sips:"...) // §16.6 step 4
+	} else {
+		v = append(v, "sip:"...)
+	}
+	if user != "" {
+		v = append(append(v, user...), '@')
 	}
 	host, port := f.SentBy()
+	v = append(v, host...)
 	if port != 0 {
-		host += ":" + strconv.Itoa(int(port))
+		v = strconv.AppendUint(append(v, ':'), uint64(port), 10)
 	}
-	sig := b.Of.Server().Sign(purpose, b.Of.CallID(), b.Of.FromTag(), params, user)
-	if user != "" {
-		scheme += user + "@"
+	if !secure && f.Proto() != transport.UDP {
+		v = append(append(v, ";transport="...), f.Proto().String()...)
 	}
-	return "<" + scheme + host + param + tail + ";s=" + sig + ">"
+	v = append(append(v, tail...), ";s="...)
+	v = append(v, b.Of.Server().Sign(purpose, b.Of.CallID(), b.Of.FromTag(), params, user)...)
+	return string(append(v, '>'))
 }
 
 // purpose keeps these signatures apart from others of the same keys.
@@ -111,5 +117,12 @@ func genuine(r *sipproxy.Request, own sip.URI, sig string) bool {
 
 // private is the part of the parameters that Router.Params wrote: peers may reorder none of it (§16.6 step 4, §12.1.1).
 func private(p sip.Params) sip.Params {
-	return p.Without("lr").Without("transport").Without("ftag").Without("s").Without("maddr")
+	for name := range p.All() {
+		switch name {
+		case "lr", "s", "ftag", "transport", "maddr":
+		default:
+			return p.Without("lr").Without("transport").Without("ftag").Without("s").Without("maddr")
+		}
+	}
+	return "" // as nearly always
 }

@@ -99,6 +99,7 @@ type state struct {
 	count      counters
 
 	loopKey, branchKey sipKey
+	signKeys           []sipKey // one for each of Keys
 
 	lastVia atomic.Pointer[viaEntry]
 	viaMu   sync.Mutex
@@ -211,6 +212,9 @@ func (s *Server) open(ctx context.Context) error {
 		s.keys = [][]byte{k}
 	}
 	s.loopKey, s.branchKey = newSipKey(s.keys[0], "loop"), newSipKey(s.keys[0], "branch")
+	for _, k := range s.keys {
+		s.signKeys = append(s.signKeys, newSipKey(k, "sign"))
+	}
 	s.coroutines.s = s
 	s.tasks.none = make(chan struct{}, 1)
 	s.list.prev, s.list.next = &s.list, &s.list

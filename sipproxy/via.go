@@ -1,7 +1,6 @@
 package sipproxy
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
@@ -216,10 +215,10 @@ func (s *Server) statelessMAC(v sip.Via, callID, fromTag string, cseq uint32) ui
 	return s.branchKey.sum(b)
 }
 
-// stableHash is the same for a request, its copies, its CANCEL and its ACK; it picks among addresses in stateless mode.
+// stableHash is the same for a request, its copies, its CANCEL and its ACK, on every proxy; it picks among addresses in stateless mode.
 func (r *Request) stableHash() uint64 {
-	sum := sha256.Sum256([]byte(r.CallID()))
-	return binary.BigEndian.Uint64(sum[:8]) | 1
+	var buf [128]byte
+	return sipKey{}.sum(put(buf[:0], r.CallID())) | 1
 }
 
 // answer is the response of ours to a request. Its To tag, where the request has none, is the same for every copy of a request (§8.2.7).

@@ -30,6 +30,7 @@ type Layer struct {
 	// Fixed by Listen.
 	listeners []*listener
 	udp       []*udpSock
+	plain     bool                  // all listeners are bound to an IPv4 address of their own and advertise nothing else
 	only      *listener             // the one for UDP, unless there are several or it is a wildcard: then there is nothing to choose
 	hosts     map[netip.Addr]string // addresses of this machine, and each as sent-by
 	subnets   []netip.Prefix
@@ -103,6 +104,7 @@ func (l *Layer) listen(ctx context.Context, spec string) error {
 	l.listeners = append(l.listeners, ln)
 	l.udp = append(l.udp, ln.socks...)
 	l.noteOnly(ln)
+	l.plain = (l.plain || len(l.listeners) == 1) && !ln.wildcard && ln.advHost == "" && ln.addr.AddrPort.Addr().Is4()
 	return nil
 }
 

@@ -168,6 +168,9 @@ func (l *Layer) interfaces() {
 // IsLocal reports whether host (literal, name compared without case to advertised names) and port are one of ours; port 0 means the default of proto; proto 0 any.
 // A protocol that no listener has is compared by host and port alone: connections of it leave under the address of another listener.
 func (l *Layer) IsLocal(host string, port uint16, p Proto) bool {
+	if l.plain && !strings.Contains(host, ":") && l.strange(host, port) {
+		return false
+	}
 	ip, literal := parseIP(host)
 	if p != 0 && !l.listens(p) {
 		if port == 0 {
@@ -191,6 +194,16 @@ func (l *Layer) IsLocal(host string, port uint16, p Proto) bool {
 		}
 	}
 	return false
+}
+
+// strange reports, by comparing texts, whether host and port are no listener's, when all are plain: IPv4 has but one spelling.
+func (l *Layer) strange(host string, port uint16) bool {
+	for _, ln := range l.listeners {
+		if ln.host == host && (port == 0 || port == ln.addr.AddrPort.Port()) {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *Layer) listens(p Proto) bool {

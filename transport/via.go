@@ -33,8 +33,7 @@ func markSource(q *sip.Request, from netip.AddrPort, s *sources, force bool) {
 	}
 	_, rport := v.Params.Get("rport")
 	if !rport {
-		ip, literal := parseIP(v.Host)
-		same := literal && ip.WithZone("") == from.Addr().WithZone("")
+		same := v.Host == s.text(from.Addr()) || sameIP(v.Host, from.Addr())
 		if same && !v.Params.Has("received") {
 			return
 		}
@@ -44,6 +43,11 @@ func markSource(q *sip.Request, from netip.AddrPort, s *sources, force bool) {
 		}
 	}
 	q.SetViaReceived(s.text(from.Addr()), from.Port())
+}
+
+func sameIP(host string, addr netip.Addr) bool {
+	ip, literal := parseIP(host)
+	return literal && ip.WithZone("") == addr.WithZone("")
 }
 
 // ReplyFlow is the flow on which answers to a request received on f leave, by §18.2.2 and RFC 3581: computed once per

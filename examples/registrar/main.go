@@ -14,11 +14,17 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
 )
 
 func main() {
+	// A proxy allocates much and keeps little. To collect when the heap has grown fivefold, not twofold, costs some
+	// ten megabytes and saves a tenth of the processor time under load.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 	err := run(os.Args[1:], os.Stdout)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return
