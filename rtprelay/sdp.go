@@ -77,7 +77,7 @@ const (
 	lineConnSlot                 // where a c= of the section may be added, RFC 8866 section 5: after m= and i=
 	lineRTCP                     // a=rtcp:
 	lineICE                      // any ICE attribute
-	lineEnd                      // end of a section: attributes may be added here
+	lineEnd                      // end of a section that says nothing of RTCP, which may have to be added
 )
 
 // line is a span that may have to change; all others are copied.
@@ -100,20 +100,29 @@ func ParseSDP(body string) (*Description, error) {
 	d.Media, d.lines = d.media0[:0], d.lines0[:0]
 	p := sdpParser{d: d}
 	for at := 0; at < len(body); {
-		next := len(body)
-		end := next
+		end, next := len(body), len(body)
 		if i := strings.IndexByte(body[at:], '\n'); i >= 0 {
-			end = at + i
-			next = end + 1
+			end, next = at+i, at+i+1
 		}
 		if end > at && body[end-1] == '\r' {
 			end--
 		} else if at == 0 && next > end {
 			d.bareLF = true
 		}
-		if end-at >= 2 && body[at+1] == '=' && (p.slot || concerns[body[at]]) {
-			if err := p.line(at, end, next); err != nil {
-				return nil, err
+		if end-at >= 2 && body[at+1] == '=' {
+			switch body[at] {
+			case 'a':
+				if !strings.HasPrefix(body[at:end], "a=rtpmap") { // as most are
+					p.attribute(at, end, next)
+				}
+			case 'c':
+				p.connection(at, end, next)
+			case 'm':
+				if err := p.media(at, end, next); err != nil {
+					return nil, err
+				}
+			case 'o':
+				p.origin(at, end, next)
 			}
 		}
 		at = next
@@ -122,9 +131,6 @@ func ParseSDP(body string) (*Description, error) {
 	p.finish()
 	return d, nil
 }
-
-// concerns are the types of lines that are looked at.
-var concerns = [256]bool{'o': true, 'c': true, 'm': true, 'a': true}
 
 func (d *Description) eol() string {
 	if d.bareLF {
@@ -137,29 +143,8 @@ type sdpParser struct {
 	d     *Description
 	cur   *Media // nil in the session part
 	index int8
-	slot  bool // lineConnSlot is still to be placed
 	dir   Direction
 	dirOf [maxMedia]bool
-}
-
-func (p *sdpParser) line(at, end, next int) error {
-	text := p.d.text
-	if p.slot && text[at] != 'i' {
-		p.placeSlot(at)
-	}
-	switch text[at] {
-	case 'o':
-		if p.cur == nil {
-			p.origin(at, end, next)
-		}
-	case 'c':
-		p.connection(at, end, next)
-	case 'm':
-		return p.media(at, end, next)
-	case 'a':
-		p.attribute(at, end, next)
-	}
-	return nil
 }
 
 func (p *sdpParser) add(kind lineKind, at, next, v0, v1 int) {
@@ -170,33 +155,28 @@ func (p *sdpParser) add(kind lineKind, at, next, v0, v1 int) {
 	p.d.lines = append(p.d.lines, line{uint16(at), uint16(next), uint16(v0), uint16(v1), media, kind})
 }
 
-func (p *sdpParser) placeSlot(at int) {
-	p.slot = false
-	p.add(lineConnSlot, at, at, at, at)
-}
-
 func (p *sdpParser) endSection(at int) {
-	if p.cur == nil {
-		return
+	if p.cur != nil && p.cur.RTCP.Port() == 0 && !p.cur.Mux {
+		p.add(lineEnd, at, at, at, at)
 	}
-	if p.slot {
-		p.placeSlot(at)
-	}
-	p.add(lineEnd, at, at, at, at)
 }
 
 // origin: o=<username> <sess-id> <sess-version> <nettype> <addrtype> <unicast-address>. User names with blanks
 // exist in the field, so the line is read from its end.
 func (p *sdpParser) origin(at, end, next int) {
-	text := p.d.text
-	a1 := trimEnd(text, at+2, end)
-	a0 := lastBlank(text, at+2, a1)
-	f1 := trimEnd(text, at+2, a0)
-	f0 := lastBlank(text, at+2, f1)
-	n1 := trimEnd(text, at+2, f0)
-	n0 := lastBlank(text, at+2, n1)
-	if n0 == at+2 || text[n0:n1] != "IN" || !isFamily(text[f0:f1]) {
+	if p.cur != nil {
 		return
+	}
+	text := p.d.text
+	a0, a1 := lastWord(text, at+2, end)
+	f0 := a0 - len("IP4 ")
+	if !strings.HasSuffix(text[at+2:a0], " IN IP4 ") { // as nearly all have
+		var f1 int
+		f0, f1 = lastWord(text, at+2, a0)
+		n0, n1 := lastWord(text, at+2, f0)
+		if n0 == at+2 || text[n0:n1] != "IN" || !isFamily(text[f0:f1]) {
+			return
+		}
 	}
 	if a := text[a0:a1]; a == "0.0.0.0" || a == "::" { // as hold: it names nobody
 		return
@@ -207,17 +187,25 @@ func (p *sdpParser) origin(at, end, next int) {
 // connection: c=<nettype> <addrtype> <connection-address>
 func (p *sdpParser) connection(at, end, next int) {
 	text := p.d.text
-	n0, n1 := word(text, at+2, end)
-	f0, f1 := word(text, n1, end)
-	a0, a1 := word(text, f1, end)
-	if a0 == a1 || text[n0:n1] != "IN" || !isFamily(text[f0:f1]) {
-		return
+	f0, a0 := at+5, at+9
+	if !strings.HasPrefix(text[at:end], "c=IN IP4 ") { // as nearly all are
+		n0, n1 := word(text, at+2, end)
+		var f1 int
+		f0, f1 = word(text, n1, end)
+		if text[n0:n1] != "IN" || !isFamily(text[f0:f1]) {
+			return
+		}
+		a0 = f1
 	}
-	token := text[a0:a1]
-	if i := strings.IndexByte(token, '/'); i >= 0 { // multicast TTL and count
-		token = token[:i]
+	a1 := end
+	addr, ok := dotted(text[a0:a1])
+	if !ok {
+		if a0, a1 = word(text, a0, end); a0 == a1 {
+			return
+		}
+		token, _, _ := strings.Cut(text[a0:a1], "/") // multicast TTL and count
+		addr, _ = literal(token)
 	}
-	addr, _ := literal(token)
 	p.add(lineConn, at, next, f0, a1)
 	if p.cur == nil {
 		p.d.Addr, p.d.conn0, p.d.conn1 = addr, uint16(at), uint16(end)
@@ -241,36 +229,50 @@ func (p *sdpParser) media(at, end, next int) error {
 	if r0 == r1 {
 		return fmt.Errorf("%w: m= line too short", ErrBadSDP)
 	}
-	if i := strings.IndexByte(text[p0:p1], '/'); i >= 0 {
-		p1 = p0 + i
-	}
 	port, ok := port16(text[p0:p1])
+	if i := strings.IndexByte(text[p0:p1], '/'); !ok && i >= 0 {
+		p1 = p0 + i
+		port, ok = port16(text[p0:p1])
+	}
 	if !ok {
 		return fmt.Errorf("%w: port %q", ErrBadSDP, text[p0:p1])
 	}
-	f0, _ := word(text, r1, end)
+	f0 := r1
+	for f0 < end && isBlank(text[f0]) {
+		f0++
+	}
 	p.index = int8(len(d.Media))
 	d.Media = append(d.Media, Media{})
 	m := &d.Media[p.index]
 	m.Type, m.Proto, m.Port, m.Formats = text[t0:t1], text[r0:r1], port, text[f0:trimEnd(text, f0, end)]
 	p.cur = m
-	p.slot = true
 	p.add(lineMedia, at, next, p0, p1)
+	if strings.HasPrefix(text[next:], "i=") {
+		if i := strings.IndexByte(text[next:], '\n'); i >= 0 {
+			next += i + 1
+		} else {
+			next = len(text)
+		}
+	}
+	p.add(lineConnSlot, next, next, next, next)
 	return nil
 }
 
 func (p *sdpParser) attribute(at, end, next int) {
-	if end = trimEnd(p.d.text, at+2, end); end == at+2 {
+	attr := p.d.text[at+2 : end]
+	for attr != "" && isBlank(attr[len(attr)-1]) {
+		attr = attr[:len(attr)-1]
+		end--
+	}
+	if attr == "" {
 		return
 	}
-	attr := p.d.text[at+2 : end]
 	switch attr[0] {
 	case 'r':
 		switch {
-		case strings.HasPrefix(attr, "rtpmap:"): // most of all attributes
 		case attr == "recvonly":
 			p.direction(RecvOnly)
-		case strings.HasPrefix(attr, "rtcp:"):
+		case strings.HasPrefix(attr, "rtcp:") && p.cur != nil:
 			p.rtcp(attr[5:], at, end, next)
 		case attr == "rtcp-mux" && p.cur != nil:
 			p.cur.Mux = true
@@ -304,10 +306,10 @@ func (p *sdpParser) attribute(at, end, next int) {
 		}
 	case 'p':
 		if v, ok := strings.CutPrefix(attr, "ptime:"); ok && p.cur != nil {
-			v0, v1 := word(v, 0, len(v))
-			if v1 == len(v) {
-				p.cur.PTime, _ = port16(v[v0:])
+			for v != "" && isBlank(v[0]) {
+				v = v[1:]
 			}
+			p.cur.PTime, _ = port16(v)
 		}
 	case 'n':
 		if attr == marker[2:] {
@@ -318,13 +320,13 @@ func (p *sdpParser) attribute(at, end, next int) {
 
 // rtcp: a=rtcp:<port> [<nettype> <addrtype> <address>], RFC 3605 section 2.1.
 func (p *sdpParser) rtcp(v string, at, end, next int) {
-	p0, p1 := word(v, 0, len(v))
-	port, ok := port16(v[p0:p1])
-	if !ok || p.cur == nil {
-		return
-	}
 	var addr netip.Addr
-	if p1 < len(v) {
+	port, ok := port16(v)
+	if !ok {
+		p0, p1 := word(v, 0, len(v))
+		if port, ok = port16(v[p0:p1]); !ok {
+			return
+		}
 		_, n1 := word(v, p1, len(v))
 		_, f1 := word(v, n1, len(v))
 		a0, a1 := word(v, f1, len(v))

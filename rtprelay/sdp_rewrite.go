@@ -2,7 +2,6 @@ package rtprelay
 
 import (
 	"net/netip"
-	"strconv"
 	"unsafe"
 )
 
@@ -44,13 +43,12 @@ func (d *Description) Append(dst []byte, streams []Stream, e Edit) []byte {
 	if w.first = firstUsable(streams, len(d.Media)); w.first < 0 {
 		return append(dst, d.text...)
 	}
-	at := uint16(0)
+	var room [44]byte // "IP6 " and the longest address, but for zones
+	w.text = appendAddr(room[:0], streams[w.first].Addr)
 	for i := range d.lines {
-		l := &d.lines[i]
-		dst = append(dst, d.text[at:l.start]...)
-		dst, at = w.line(dst, l)
+		dst = w.line(dst, &d.lines[i])
 	}
-	dst = append(dst, d.text[at:]...)
+	dst = append(dst, d.text[w.at:]...)
 	if e.Mark && !d.Marked {
 		if dst[len(dst)-1] != '\n' {
 			dst = append(dst, d.eol()...)
@@ -96,8 +94,10 @@ type sdpWriter struct {
 	streams []Stream
 	edit    Edit
 	session netip.Addr
-	first   int // the first usable stream
-	base    int // length of dst before us
+	first   int    // the first usable stream
+	base    int    // length of dst before us
+	at      uint16 // the text before is written, or left out
+	text    []byte // the address of the first usable stream: mostly all get it
 }
 
 // stream is nil where the section stays as it is.
@@ -108,58 +108,57 @@ func (w *sdpWriter) stream(l *line) *Stream {
 	return &w.streams[l.media]
 }
 
-// line writes what becomes of l and says from where the text goes on.
-func (w *sdpWriter) line(dst []byte, l *line) ([]byte, uint16) {
-	text := w.d.text
+// until copies the text up to v0, and leaves out what is between v0 and v1.
+func (w *sdpWriter) until(dst []byte, v0, v1 uint16) []byte {
+	dst = append(dst, w.d.text[w.at:v0]...)
+	w.at = v1
+	return dst
+}
+
+// line writes the text up to where l changes, and what it becomes; nothing when it stays.
+func (w *sdpWriter) line(dst []byte, l *line) []byte {
 	s := w.stream(l)
 	switch l.kind {
 	case lineOrigin:
-		if w.edit.KeepOrigin {
-			return dst, l.start
+		if !w.edit.KeepOrigin {
+			return w.addr(w.until(dst, l.v0, l.v1), w.streams[w.first].Addr)
 		}
-		dst = append(dst, text[l.start:l.v0]...)
-		return appendAddr(dst, w.streams[w.first].Addr), l.v1
 	case lineConn:
-		to := w.session
-		if l.media >= 0 {
-			if s == nil || w.d.Media[l.media].Held() {
-				return dst, l.start
-			}
-			to = s.Addr
+		if to := w.connection(l, s); to.IsValid() {
+			return w.addr(w.until(dst, l.v0, l.v1), to)
 		}
-		if !to.IsValid() {
-			return dst, l.start
-		}
-		dst = append(dst, text[l.start:l.v0]...)
-		return appendAddr(dst, to), l.v1
 	case lineMedia:
-		if s == nil {
-			return dst, l.start
+		if s != nil {
+			return appendPort(w.until(dst, l.v0, l.v1), s.Port)
 		}
-		dst = append(dst, text[l.start:l.v0]...)
-		return strconv.AppendUint(dst, uint64(s.Port), 10), l.v1
 	case lineConnSlot:
-		return w.ownConn(dst, l, s), l.start
+		return w.ownConn(dst, l, s)
 	case lineRTCP:
-		if s == nil {
-			return dst, l.start
+		if s != nil {
+			return appendPort(w.until(dst, l.v0, l.v1), s.rtcp())
 		}
-		dst = append(dst, text[l.start:l.v0]...)
-		return strconv.AppendUint(dst, uint64(s.rtcp()), 10), l.v1
 	case lineICE:
-		if w.edit.ICE == ICEKeep || (l.media >= 0 && s == nil) {
-			return dst, l.start
+		if w.edit.ICE != ICEKeep && (l.media < 0 || s != nil) {
+			return w.until(dst, l.start, l.next)
 		}
-		return dst, l.next
 	case lineEnd:
-		m := &w.d.Media[l.media]
-		if s != nil && m.RTCP.Port() == 0 && !m.Mux && s.rtcp() != s.Port+1 {
-			dst = w.open(dst)
-			dst = append(dst, "a=rtcp:"...)
-			dst = w.close(strconv.AppendUint(dst, uint64(s.rtcp()), 10))
+		if s != nil && s.rtcp() != s.Port+1 {
+			dst = append(w.open(dst, l), "a=rtcp:"...)
+			return w.close(appendPort(dst, s.rtcp()))
 		}
 	}
-	return dst, l.start
+	return dst
+}
+
+// connection is what a c= becomes; invalid when it stays.
+func (w *sdpWriter) connection(l *line, s *Stream) netip.Addr {
+	switch {
+	case l.media < 0:
+		return w.session
+	case s == nil || w.d.Media[l.media].Held():
+		return netip.Addr{}
+	}
+	return s.Addr
 }
 
 // ownConn adds a c= to a section that leaned on the session's and no longer can.
@@ -168,16 +167,16 @@ func (w *sdpWriter) ownConn(dst []byte, l *line, s *Stream) []byte {
 	switch {
 	case m.ownConn || m.Port == 0 || m.Held():
 	case s != nil && s.Addr != w.session:
-		dst = append(w.open(dst), "c=IN "...)
-		dst = w.close(appendAddr(dst, s.Addr))
+		return w.close(w.addr(append(w.open(dst, l), "c=IN "...), s.Addr))
 	case s == nil && w.session.IsValid() && m.Addr != w.session:
-		dst = w.close(append(w.open(dst), w.d.text[w.d.conn0:w.d.conn1]...))
+		return w.close(append(w.open(dst, l), w.d.text[w.d.conn0:w.d.conn1]...))
 	}
 	return dst
 }
 
-// open and close frame an added line, also where the body lacks its last line end.
-func (w *sdpWriter) open(dst []byte) []byte {
+// open and close frame a line added at l, also where the body lacks its last line end.
+func (w *sdpWriter) open(dst []byte, l *line) []byte {
+	dst = w.until(dst, l.start, l.start)
 	if n := len(dst); n > w.base && dst[n-1] != '\n' {
 		return append(dst, w.d.eol()...)
 	}
@@ -186,10 +185,17 @@ func (w *sdpWriter) open(dst []byte) []byte {
 
 func (w *sdpWriter) close(dst []byte) []byte { return append(dst, w.d.eol()...) }
 
-// appendAddr writes "IP4 a" or "IP6 a".
+// addr writes "IP4 a" or "IP6 a".
+func (w *sdpWriter) addr(dst []byte, a netip.Addr) []byte {
+	if a == w.streams[w.first].Addr {
+		return append(dst, w.text...)
+	}
+	return appendAddr(dst, a)
+}
+
 func appendAddr(dst []byte, a netip.Addr) []byte {
 	if a.Is4() {
-		return a.AppendTo(append(dst, "IP4 "...))
+		return appendDotted(append(dst, "IP4 "...), a)
 	}
 	return a.AppendTo(append(dst, "IP6 "...))
 }

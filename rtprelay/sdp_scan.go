@@ -2,19 +2,31 @@ package rtprelay
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
-// word finds the next blank-separated word of text[at:end].
+// word finds the next blank-separated word of text[at:end]. In line, its loops would run on variables in memory; as lastWord's.
+//
+//go:noinline
 func word(text string, at, end int) (from, to int) {
-	for at < end && isBlank(text[at]) {
+	text = text[:end]
+	for at < len(text) && isBlank(text[at]) {
 		at++
 	}
-	from = at
-	for at < end && !isBlank(text[at]) {
-		at++
+	for to = at; to < len(text) && !isBlank(text[to]); to++ {
 	}
-	return from, at
+	return at, to
+}
+
+// lastWord is word from the end of text[at:end].
+//
+//go:noinline
+func lastWord(text string, at, end int) (from, to int) {
+	to = trimEnd(text, at, end)
+	for from = to; from > at && !isBlank(text[from-1]); from-- {
+	}
+	return from, to
 }
 
 // trimEnd is end without trailing blanks.
@@ -25,15 +37,8 @@ func trimEnd(text string, from, end int) int {
 	return end
 }
 
-// lastBlank is where the last word of text[from:end] starts.
-func lastBlank(text string, from, end int) int {
-	for end > from && !isBlank(text[end-1]) {
-		end--
-	}
-	return end
-}
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+// isBlank asks once for nearly all bytes.
+func isBlank(c byte) bool { return c <= ' ' && (c == ' ' || c == '\t') }
 
 func isFamily(s string) bool { return s == "IP4" || s == "IP6" }
 
@@ -55,11 +60,11 @@ func port16(s string) (uint16, bool) {
 
 // literal reads an IP address; host names and zones (which mean nothing to another host) are none.
 func literal(s string) (netip.Addr, bool) {
-	if s == "" || strings.IndexByte(s, '%') >= 0 || (strings.IndexByte(s, ':') < 0 && !(s[len(s)-1] >= '0' && s[len(s)-1] <= '9')) {
-		return netip.Addr{}, false
-	}
 	if a, ok := dotted(s); ok {
 		return a, true
+	}
+	if s == "" || strings.IndexByte(s, '%') >= 0 || (strings.IndexByte(s, ':') < 0 && !(s[len(s)-1] >= '0' && s[len(s)-1] <= '9')) {
+		return netip.Addr{}, false
 	}
 	a, err := netip.ParseAddr(s)
 	return a, err == nil
@@ -67,29 +72,67 @@ func literal(s string) (netip.Addr, bool) {
 
 // dotted is the short way for IPv4, some three times as fast as netip's. What it does not like may be an address all the same.
 func dotted(s string) (netip.Addr, bool) {
-	var ip [4]byte
-	n, part, digits := 0, 0, 0
+	ip, n, start, dots := uint32(0), uint32(0), 0, 0
 	for i := range len(s) {
-		c := s[i] - '0'
-		switch {
-		case c <= 9:
-			if n = n*10 + int(c); n > 255 || digits > 0 && n < 10 { // a leading zero
+		c := s[i]
+		if c == '.' {
+			if !isOctet(n, i-start) {
 				return netip.Addr{}, false
 			}
-			digits++
-		case s[i] == '.' && digits > 0 && part < 3:
-			ip[part] = byte(n)
-			n, digits = 0, 0
-			part++
-		default:
+			ip, n, start = ip<<8|n, 0, i+1
+			dots++
+			continue
+		}
+		if c -= '0'; c > 9 {
 			return netip.Addr{}, false
 		}
+		n = n*10 + uint32(c)
 	}
-	if part != 3 || digits == 0 {
+	if dots != 3 || !isOctet(n, len(s)-start) {
 		return netip.Addr{}, false
 	}
-	ip[3] = byte(n)
-	return netip.AddrFrom4(ip), true
+	return netip.AddrFrom4([4]byte{byte(ip >> 16), byte(ip >> 8), byte(ip), byte(n)}), true
+}
+
+// isOctet refuses numbers above 255 and leading zeros.
+func isOctet(n uint32, digits int) bool {
+	switch digits {
+	case 1:
+		return true
+	case 2:
+		return n >= 10
+	case 3:
+		return n >= 100 && n <= 255
+	}
+	return false
+}
+
+// appendDotted writes an IPv4 address, in half the time of netip's way.
+func appendDotted(dst []byte, a netip.Addr) []byte {
+	ip := a.As4()
+	dst = append(appendOctet(dst, ip[0]), '.')
+	dst = append(appendOctet(dst, ip[1]), '.')
+	dst = append(appendOctet(dst, ip[2]), '.')
+	return appendOctet(dst, ip[3])
+}
+
+func appendOctet(dst []byte, n byte) []byte {
+	switch {
+	case n >= 100:
+		return append(dst, '0'+n/100, '0'+n/10%10, '0'+n%10)
+	case n >= 10:
+		return append(dst, '0'+n/10, '0'+n%10)
+	}
+	return append(dst, '0'+n)
+}
+
+// appendPort is strconv.AppendUint at half its cost for ports that relays use.
+func appendPort(dst []byte, port uint16) []byte {
+	if port < 10000 {
+		return strconv.AppendUint(dst, uint64(port), 10)
+	}
+	n := uint32(port)
+	return append(dst, '0'+byte(n/10000), '0'+byte(n/1000%10), '0'+byte(n/100%10), '0'+byte(n/10%10), '0'+byte(n%10))
 }
 
 func hasFold(s, prefix string) bool {
