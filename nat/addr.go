@@ -28,6 +28,9 @@ func uriPort(u sip.URI) uint16 {
 }
 
 func uriProto(u sip.URI) transport.Proto {
+	if u.Params == "" && !u.IsSIPS() { // nearly always
+		return transport.UDP
+	}
 	p, ok := transport.ParseProto(u.Transport())
 	switch {
 	case u.IsSIPS() && p == transport.WS:
@@ -51,5 +54,8 @@ func hostText(a netip.Addr) string {
 
 // viaIP is the sent-by host as an address.
 func viaIP(v sip.Via) (netip.Addr, bool) {
+	if ip, ok := sip.IPv4(v.Host); ok {
+		return ip, true
+	}
 	return sip.URI{Host: v.Host}.IP()
 }

@@ -34,7 +34,9 @@ func detect(r *sipproxy.Request, tests Reasons) (found Reasons) {
 		found |= viaReasons(via, r.Source)
 	}
 	if tests&(ContactPrivate|ContactPort) != 0 {
-		found |= contactReasons(&r.Header, source)
+		if c, _, err := r.Contact(); err == nil { // the first, as Kamailio
+			found |= contactReasons(c, source)
+		}
 	}
 	if tests&(SDPPrivate|SDPSource) != 0 {
 		found |= sdpReasons(r.Body(), source.Addr())
@@ -55,7 +57,11 @@ func DetectReply(b *sipproxy.Branch, res *sip.Response) (found Reasons) {
 	if !at.IsValid() {
 		return 0
 	}
-	found = contactReasons(&res.Header, at) | sdpReasons(res.Body(), at.Addr())
+	found = sdpReasons(res.Body(), at.Addr())
+	var c sip.NameAddr
+	if _, err := res.FirstContact(&c); err == nil {
+		found |= contactReasons(&c, at)
+	}
 	if Private(at.Addr()) {
 		found |= SourcePrivate
 	}
@@ -101,18 +107,15 @@ func viaReasons(v sip.Via, source transport.Addr) (found Reasons) {
 	return found
 }
 
-func contactReasons(h *sip.Header, source netip.AddrPort) (found Reasons) {
-	for c, err := range h.Contacts() {
-		if err != nil || c.Star || !c.URI.IsSIP() {
-			return 0
-		}
-		if ip, ok := c.URI.IP(); ok && Private(ip) {
-			found |= ContactPrivate
-		}
-		if uriPort(c.URI) != source.Port() {
-			found |= ContactPort
-		}
-		break // the first, as Kamailio
+func contactReasons(c *sip.NameAddr, source netip.AddrPort) (found Reasons) {
+	if c.Star || !c.URI.IsSIP() {
+		return 0
+	}
+	if ip, ok := c.URI.IP(); ok && Private(ip) {
+		found |= ContactPrivate
+	}
+	if uriPort(c.URI) != source.Port() {
+		found |= ContactPort
 	}
 	return found
 }

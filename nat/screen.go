@@ -100,28 +100,42 @@ func (s *Screen) named(b *sipproxy.Branch) bool {
 }
 
 func (s *Screen) contacts(r *sipproxy.Request) bool {
+	c, more, err := r.Contact()
+	if more {
+		return s.allContacts(r)
+	}
+	return err != nil || s.contact(r, c)
+}
+
+//go:noinline
+func (s *Screen) allContacts(r *sipproxy.Request) bool {
 	for c, err := range r.Contacts() {
-		if err != nil || c.Star {
-			continue // the registrar's to refuse
-		}
-		ip, literal := c.URI.IP()
-		if !literal || Private(ip) {
-			continue
-		}
-		p := uriProto(c.URI)
-		port := c.URI.Port
-		if port == 0 {
-			port = p.DefaultPort()
-		}
-		host := c.URI.Host
-		if !ip.Is4() {
-			host = hostText(ip)
-		}
-		if !s.allows(r, transport.Addr{Proto: p, AddrPort: netip.AddrPortFrom(ip.Unmap(), port)}, host) {
+		if err == nil && !s.contact(r, &c) {
 			return false
 		}
 	}
 	return true
+}
+
+// contact looks at one; what is malformed is the registrar's to refuse.
+func (s *Screen) contact(r *sipproxy.Request, c *sip.NameAddr) bool {
+	if c.Star {
+		return true
+	}
+	ip, literal := c.URI.IP()
+	if !literal || Private(ip) {
+		return true
+	}
+	p := uriProto(c.URI)
+	port := c.URI.Port
+	if port == 0 {
+		port = p.DefaultPort()
+	}
+	host := c.URI.Host
+	if !ip.Is4() {
+		host = hostText(ip)
+	}
+	return s.allows(r, transport.Addr{Proto: p, AddrPort: netip.AddrPortFrom(ip.Unmap(), port)}, host)
 }
 
 // Allows reports whether the sender of r may have something sent to an address.
@@ -175,13 +189,5 @@ func ownAddress(s *sipproxy.Server, to transport.Addr, host string) bool {
 	if host == "" {
 		host = hostText(to.AddrPort.Addr())
 	}
-	u := sip.URI{Scheme: "sip", Host: host, Port: to.AddrPort.Port()}
-	switch to.Proto {
-	case 0:
-	case transport.UDP:
-		u.Params = ";transport=udp"
-	default:
-		u.Params = sip.Params(";transport=" + to.Proto.String())
-	}
-	return s.IsLocal(u)
+	return s.IsLocalHost(host, to.AddrPort.Port(), to.Proto)
 }

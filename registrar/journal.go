@@ -152,7 +152,7 @@ func (j *Journal) Update(ctx context.Context, aor AOR, f func(old []Binding) ([]
 // written returns when the record of that mark is as safe as Update promises.
 func (j *Journal) written(ctx context.Context, mark uint64) error {
 	if j.cfg.Gather || j.cfg.Mode == Async {
-		return j.log.later(ctx)
+		return j.log.later(ctx, mark)
 	}
 	return j.log.commit(ctx, mark)
 }

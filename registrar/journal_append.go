@@ -17,11 +17,8 @@ type file interface {
 	Close() error
 }
 
-// direct tells whether writing to f costs no system call, so that nothing is gained by gathering.
-func direct(f file) bool {
-	d, ok := f.(interface{ direct() bool })
-	return ok && d.direct()
-}
+// A mapping is a file that may tell that writing to it costs no system call, so that nothing is gained by gathering.
+type mapping interface{ direct() bool }
 
 func createFile(path string) (file, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600) // no shared mapping without reading
@@ -50,8 +47,9 @@ type appender struct {
 	appended uint64
 	spare    []byte
 
-	turn   chan struct{} // full: taken. It guards these
+	turn   turn // guards these
 	file   file
+	maps   mapping // the file if it is one, else nil
 	closed bool
 
 	direct    atomic.Bool   // as of the file
@@ -69,7 +67,7 @@ type appender struct {
 
 func (a *appender) init(cfg JournalConfig, salt uint32, wake func()) {
 	a.salt, a.sync, a.delay, a.wake = salt, cfg.Mode == Sync, cfg.Delay, wake
-	a.turn = make(chan struct{}, 1)
+	a.turn.freed = make(chan struct{}, 1)
 	a.limit.Store(cfg.CompactAt)
 	if cfg.Gather || cfg.Mode == Async {
 		a.timer = time.AfterFunc(time.Hour, a.timeout)
@@ -96,12 +94,15 @@ func (a *appender) mark() uint64 {
 	return a.appended
 }
 
-// later sees to it that the record is written within the delay.
-func (a *appender) later(ctx context.Context) error {
+// later sees to it that the record of that mark is written within the delay.
+func (a *appender) later(ctx context.Context, mark uint64) error {
+	if a.direct.Load() {
+		return a.commit(ctx, mark)
+	}
 	a.mu.Lock()
-	waiting, mark := len(a.buf), a.appended
+	waiting := len(a.buf)
 	a.mu.Unlock()
-	if waiting >= gatherBytes || waiting > 0 && a.direct.Load() {
+	if waiting >= gatherBytes {
 		return a.commit(ctx, mark)
 	}
 	if waiting > 0 && !a.scheduled.Load() && a.scheduled.CompareAndSwap(false, true) {
@@ -118,33 +119,19 @@ func (a *appender) timeout() {
 // commit returns when the record of that mark is on the disk, or never will be because the disk failed.
 func (a *appender) commit(ctx context.Context, mark uint64) error {
 	for a.done.Load() < mark && !a.degraded.Load() {
-		if err := a.take(ctx); err != nil {
+		if err := a.turn.take(ctx); err != nil {
 			return err
 		}
 		if a.done.Load() < mark {
 			a.flush()
 		}
 		closed := a.closed
-		<-a.turn
+		a.turn.give()
 		if closed {
 			return ErrClosed
 		}
 	}
 	return nil
-}
-
-func (a *appender) take(ctx context.Context) error {
-	select {
-	case a.turn <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case a.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // flush writes what is there. The caller has the turn.
@@ -176,7 +163,7 @@ func (a *appender) write(b []byte) error {
 	if _, err := a.file.Write(b); err != nil {
 		return err
 	}
-	if d := direct(a.file); d != a.direct.Load() {
+	if d := a.maps != nil && a.maps.direct(); d != a.direct.Load() {
 		a.direct.Store(d)
 	}
 	if a.sync {
@@ -204,13 +191,20 @@ func (a *appender) fail(err error) {
 	a.wake()
 }
 
+// use is for who has the turn, or has not begun.
+func (a *appender) use(f file) {
+	a.file = f
+	a.maps, _ = f.(mapping)
+}
+
 // turnTo makes f, size octets long, the file that is written to and returns the one before, nil when that failed.
 // What is waiting is written to the old one first. Leaving the degraded state, records count again from here.
 func (a *appender) turnTo(f file, size int64) (old file) {
-	_ = a.take(context.Background())
-	defer func() { <-a.turn }()
+	_ = a.turn.take(context.Background())
+	defer a.turn.give()
 	a.flush()
-	old, a.file = a.file, f
+	old = a.file
+	a.use(f)
 	a.size.Store(size)
 	if !a.degraded.Load() {
 		return old
@@ -224,8 +218,8 @@ func (a *appender) turnTo(f file, size int64) (old file) {
 
 // close writes what is left and flushes it to the disk.
 func (a *appender) close() error {
-	_ = a.take(context.Background())
-	defer func() { <-a.turn }()
+	_ = a.turn.take(context.Background())
+	defer a.turn.give()
 	if a.timer != nil {
 		a.timer.Stop()
 	}

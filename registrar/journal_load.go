@@ -103,7 +103,7 @@ func (j *Journal) begin(first, last uint64, parts int, l loader) error {
 		if err != nil {
 			return err
 		}
-		j.log.file = j.mapped(f, l.end)
+		j.log.use(j.mapped(f, l.end))
 		j.log.size.Store(l.end)
 	} else if err := j.rotate(); err != nil {
 		return err

@@ -23,20 +23,8 @@ func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
 	reg.aor, reg.callID, reg.now, reg.limit = aor, r.CallID(), time.Now(), cmp.Or(g.Contacts, 10)
 	reg.cseq, _, _ = r.CSeq()
 	reg.copies = r.Mode() == sipproxy.Stateless
-	for c, err := range r.Contacts() {
-		switch {
-		case err != nil:
-			return errContact
-		case c.Star:
-			reg.star = true
-			continue
-		case len(reg.contacts) > 2*reg.limit+spareRemovals:
-			return errTooMany
-		}
-		reg.contacts = append(reg.contacts, Binding{})
-		if err := g.readContact(r, reg, &c); err != nil {
-			return err
-		}
+	if err := g.readContacts(r, reg); err != nil {
+		return err
 	}
 	if reg.star {
 		return checkStar(r, reg)
@@ -50,6 +38,44 @@ func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
 		}
 	}
 	return g.readOutbound(r, reg)
+}
+
+func (g *Registrar) readContacts(r *sipproxy.Request, reg *registration) error {
+	c, more, err := r.Contact()
+	switch {
+	case err == sip.ErrNoField:
+		return nil
+	case more:
+		return g.readAll(r, reg)
+	case err != nil:
+		return errContact
+	}
+	return g.addContact(r, reg, c)
+}
+
+//go:noinline
+func (g *Registrar) readAll(r *sipproxy.Request, reg *registration) error {
+	for c, err := range r.Contacts() {
+		switch {
+		case err != nil:
+			return errContact
+		case !c.Star && len(reg.contacts) > 2*reg.limit+spareRemovals:
+			return errTooMany
+		}
+		if err := g.addContact(r, reg, &c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Registrar) addContact(r *sipproxy.Request, reg *registration, c *sip.NameAddr) error {
+	if c.Star {
+		reg.star = true
+		return nil
+	}
+	reg.contacts = append(reg.contacts, Binding{})
+	return g.readContact(r, reg, c)
 }
 
 // elsewhere: the request is for another of our domains than the one the user belongs to (§10.3 step 5). Addresses and further names of the server stand for all of them.

@@ -130,9 +130,11 @@ func (r *Request) finish(res *sip.Response) (fresh task) {
 	r.mu.Unlock()
 	if r.tx != nil {
 		r.srv.txs.StopTimer(&r.late)
+		r.srv.remove(r)
 	}
-	r.srv.remove(r)
-	runAfters(afters)
+	if afters != nil {
+		runAfters(afters)
+	}
 	return fresh
 }
 

@@ -34,7 +34,7 @@ type exchange struct {
 	own  []sip.NameAddr // our Route values, popped
 	// strict: the Request-URI was our own Record-Route; a strict router put the real one last (§16.4).
 	strict        bool
-	routesDropped bool // DropRoutes was called
+	routesDropped bool            // DropRoutes was called
 	prefix        [prefixLen]byte // first part of the branches we make for it; zero until the first
 	loop          uint64          // loop detection hash, 0 until asked for
 
@@ -67,6 +67,8 @@ type exchange struct {
 	onSend     []func(*Branch)
 	onResponse []func(*Branch, *sip.Response)
 
+	contact firstContact
+
 	prev, next *Request // the server's list of requests in progress
 }
 
@@ -78,6 +80,23 @@ func (r *Request) OwnRoutes() []sip.NameAddr { return r.own }
 
 // InDialog reports whether To has a tag.
 func (r *Request) InDialog() bool { return r.ToTag() != "" }
+
+// Contact is the first Contact value, parsed once however many ask for it; more tells whether others follow. The error is sip.ErrNoField when there is none.
+// What it points to is read-only.
+func (r *Request) Contact() (c *sip.NameAddr, more bool, err error) {
+	if !r.contact.read {
+		r.contact.more, r.contact.err = r.FirstContact(&r.contact.NameAddr)
+		r.contact.read = true
+	}
+	return &r.contact.NameAddr, r.contact.more, r.contact.err
+}
+
+// firstContact is what Contact keeps.
+type firstContact struct {
+	sip.NameAddr
+	err        error
+	read, more bool
+}
 
 // Mode tells whether the request is treated with state.
 func (r *Request) Mode() Mode { return r.mode }

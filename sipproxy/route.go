@@ -20,7 +20,19 @@ func (s *Server) IsLocal(u sip.URI) bool {
 	if !u.IsSIP() {
 		return false
 	}
-	host := strings.TrimSuffix(u.Host, ".") // an absolute name (RFC 1034 §3.1) is the same one
+	p := transport.Proto(0)
+	switch {
+	case u.IsSIPS():
+		p = transport.TLS
+	case u.Params != "":
+		p, _ = transport.ParseProto(u.Transport())
+	}
+	return s.IsLocalHost(u.Host, u.Port, p)
+}
+
+// IsLocalHost is IsLocal for the parts of a URI: a name or literal address, a port, 0 for the default one, and a transport protocol, 0 for any.
+func (s *Server) IsLocalHost(host string, port uint16, p transport.Proto) bool {
+	host = strings.TrimSuffix(host, ".") // an absolute name (RFC 1034 §3.1) is the same one
 	for _, n := range s.Names {
 		if strings.EqualFold(n, host) {
 			return true
@@ -29,11 +41,7 @@ func (s *Server) IsLocal(u sip.URI) bool {
 	if s.trs == nil { // before Ready
 		return false
 	}
-	p, _ := transport.ParseProto(u.Transport())
-	if u.IsSIPS() {
-		p = transport.TLS
-	}
-	return s.trs.IsLocal(host, u.Port, p)
+	return s.trs.IsLocal(host, port, p)
 }
 
 // preroute does route information preprocessing (§16.4): it fills in URI, Routes and own. A malformed Route is a 400.

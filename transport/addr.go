@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/sipkit/sipkit/sip"
 )
 
 // An Addr is a protocol and an address. It is comparable; the zero value means "none".
@@ -85,6 +87,9 @@ func splitHostPort(s string) (host string, port int, err error) {
 
 // parseIP reads an IP literal, with or without brackets; IPv4-mapped addresses become IPv4.
 func parseIP(host string) (netip.Addr, bool) {
+	if ip, ok := sip.IPv4(host); ok {
+		return ip, true
+	}
 	if !maybeIP(host) {
 		return netip.Addr{}, false
 	}

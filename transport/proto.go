@@ -45,6 +45,9 @@ func (p Proto) ViaName() string { return p.names().via }
 
 // ParseProto reads either spelling, without case.
 func ParseProto(s string) (Proto, bool) {
+	if s == "" {
+		return 0, false
+	}
 	for p := UDP; p <= WSS; p++ {
 		if strings.EqualFold(s, protos[p].uri) {
 			return p, true

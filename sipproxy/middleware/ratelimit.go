@@ -38,7 +38,7 @@ type RateLimit struct {
 func (l *RateLimit) Middleware(next sipproxy.Handler) sipproxy.Handler {
 	l.once.Do(l.setup)
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
-		if r.Method == sip.ACK || r.Method == sip.CANCEL || l.allow(r.Source.AddrPort.Addr(), time.Now()) {
+		if r.Method == sip.ACK || r.Method == sip.CANCEL || l.allows(r.Source.AddrPort.Addr()) {
 			return next.ServeSIP(ctx, r)
 		}
 		l.refused.Add(1)
@@ -64,10 +64,11 @@ func (l *RateLimit) setup() {
 	l.buckets.open(cmp.Or(max(0, l.Sources), 65536))
 }
 
+func (l *RateLimit) allows(a netip.Addr) bool {
+	return len(l.Exempt) > 0 && l.exempt.Contains(a) || l.allow(a, time.Now())
+}
+
 func (l *RateLimit) allow(a netip.Addr, now time.Time) bool {
-	if len(l.Exempt) > 0 && l.exempt.Contains(a) {
-		return true
-	}
 	return l.buckets.take(bucketKey(a), now.UnixNano(), l.gap, l.slack)
 }
 
