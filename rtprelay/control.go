@@ -10,8 +10,11 @@ import (
 )
 
 // Control lets others drive an Embedded over the RTPProxy control protocol: Kamailio's rtpproxy module, an RTPProxy of this package in
-// another process. Commands V, U, L, D, P, S, R, N, C, Q, I, G and X are served as RTPProxy 3.2 does, with E codes; after && of a U, L or Q S (ttl, tos),
-// D and, after U, L. Modules (M) are not: E3. The protocol has no authentication.
+// another process. Commands V, U, L, D, P, S, R, N, C, Q, I, G and X are served as RTPProxy 3.2 does, with E codes; after && of a U, L or Q S (ttl, tos), T
+// (ttl before 3.2), D and, after U, L. The protocol has no authentication.
+//
+// Two sub-commands get E3. M is for modules that an RTPProxy has been built and configured with (DTMF, ICE, DTLS); one without them answers the same. C, which plays one
+// session into another, is of 2026 (20260309, to which VF says 0) and sent by no client known. Kamailio's module sends no && at all.
 //
 // It departs from RTPProxy where that is unsafe: a port that learned its party stays with it, bridged sessions are symmetric too,
 // and From bounds who may command. Sessions belong to Control alone: calls of Engine are not seen by it.

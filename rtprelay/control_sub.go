@@ -14,7 +14,7 @@ type subCommand struct {
 	args []string
 }
 
-// split takes the sub-commands out of the words of c, and refuses those that are not served before anything is done. Modules (M) are not: there are none here.
+// split takes the sub-commands out of the words of c, and refuses those that are not served before anything is done.
 func (c controlCommand) split() (controlCommand, controlCode) {
 	i := slices.Index(c.args, "&&")
 	if i < 0 {
@@ -50,8 +50,21 @@ func (s *subCommand) servedAfter(verb byte) bool {
 		return len(s.args) == 0 && (s.mods == "" || strings.EqualFold(s.mods, "w"))
 	case s.verb == 'S':
 		return s.setting()
+	case s.verb == 'T':
+		_, ok := s.lifetime()
+		return ok && len(s.args) == 0
 	}
 	return false
+}
+
+// lifetime reads T[r]<seconds>, what S ttl= was before 20251015.
+func (s *subCommand) lifetime() (d time.Duration, ok bool) {
+	digits := s.mods
+	if digits != "" && upper(digits[0]) == 'R' {
+		digits = digits[1:] // a session has one time to live here, not one for each direction
+	}
+	n, err := strconv.ParseUint(digits, 10, 24)
+	return time.Duration(n) * time.Second, err == nil && n > 0
 }
 
 // setting checks the arguments of S[r].
@@ -86,6 +99,8 @@ func (c *Control) follow(s *relaySession, owner uint8, cmd controlCommand, reply
 			reply += " && " + second
 		case 'S':
 			s.adjust(sub, owner)
+		case 'T':
+			s.ttl, _ = sub.lifetime()
 		case 'D':
 			if s.clear(sub.mods != "", owner) {
 				c.Engine.remove(s)

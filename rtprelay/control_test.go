@@ -323,7 +323,7 @@ func TestControlSubCommands(t *testing.T) {
 		c.run("L call 127.0.0.1 9 f;1 t;1 && S tos=0")
 		require.Equal(t, 0, tos(offered))
 		for _, line := range []string{
-			"&& Y", "&&", "&& S", "&& S ttl=0", "&& S ttl=x", "&& S tos=256", "&& S other=1", "&& Sx ttl=1", "&& D x", "&& Dx", "&& M dtmf:1", "&& M", "&& L 127.0.0.1",
+			"&& Y", "&&", "&& S", "&& S ttl=0", "&& S ttl=x", "&& S tos=256", "&& S other=1", "&& Sx ttl=1", "&& D x", "&& Dx", "&& M4:1", "&& M", "&& C call f t", "&& T", "&& T0", "&& Tr", "&& Tx", "&& T9 x", "&& L 127.0.0.1",
 			"&& S ttl=1 &&", "&& S ttl=1 && && S ttl=1",
 		} {
 			require.Equal(t, "E3", c.run("U new 127.0.0.1 9 f;1 "+line), line)
@@ -331,6 +331,10 @@ func TestControlSubCommands(t *testing.T) {
 		require.Equal(t, "E3", c.run("L call 127.0.0.1 9 f;1 t;1 && L 127.0.0.1 9"))
 		require.Equal(t, "E3", c.run("D call f && D"))
 		require.Equal(t, "E50", c.run("Q new f;1"), "nothing was made")
+		require.Equal(t, "0", c.run("VF 20260309"))
+		c.run("U call 127.0.0.1 9 f;1 t;1 && Tr70")
+		require.Equal(t, "70 0 0 0 0", c.run("Q call f;1 t;1"))
+		c.run("U call 127.0.0.1 9 f;1 t;1 && T80")
 		require.Equal(t, "80 0 0 0 0", c.run("Q call f;1 t;1 && D"))
 		require.Equal(t, "E50", c.run("Q call f;1 t;1"))
 		require.Zero(t, c.Engine.Counters().Sessions)

@@ -162,7 +162,7 @@ func appendCodecs(b []byte, formats string) []byte {
 	return b
 }
 
-// subCommands: && S ttl=N, && S tos=N, && Sr tos=N, && M ...
+// subCommands: && S ttl=N, && S tos=N, && Sr tos=N, && M4:1 ...
 func (c *updateCommand) subCommands(b []byte) (string, error) {
 	o := c.p.Options.RTPProxy
 	if o == nil || c.verb != 'U' {
@@ -187,14 +187,23 @@ func (c *updateCommand) subCommands(b []byte) (string, error) {
 	}
 	for _, m := range o.Modules {
 		switch {
-		case !isLine(m):
+		case !isLine(m) || !isModule(m):
 			return "", &RefusedError{Code: "input", Reason: "module"}
 		case !c.caps.has(capSub):
 			return "", fmt.Errorf("%w: modules", ErrUnsupported)
 		}
-		b = append(append(b, " && M "...), m...)
+		b = append(append(b, " && M"...), m...) // in one word with the numbers
 	}
 	return string(b), nil
+}
+
+// isModule: "4:1", and what the module wants to know.
+func isModule(s string) bool {
+	s, _, _ = strings.Cut(s, " ")
+	module, instance, _ := strings.Cut(s, ":")
+	m, ok1 := port16(module)
+	i, ok2 := port16(instance)
+	return ok1 && ok2 && m > 0 && i > 0
 }
 
 // isLine: words and blanks that cannot become another command.

@@ -15,5 +15,5 @@ type RTPProxyOptions struct {
 	TTL     time.Duration // && S ttl=: seconds without packets that end the session (20251015)
 	TOS     int           // && S tos=: 1 to 255 (20251015); 0: the relay's
 	TOSBack int           // && Sr tos=: of the other direction
-	Modules []string      // && M each: "id:instruction ...", for modules of the relay (20191015)
+	Modules []string      // && M each: "module:instance ...", both numbers as the relay's configuration has them (20191015)
 }

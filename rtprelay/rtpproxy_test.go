@@ -144,10 +144,10 @@ func TestRTPProxyCommands(t *testing.T) {
 		{func() error { p := params("c4", sdpA); p.Options.IPv6 = &yes; _, err := e.Offer(ctx, p); return err }, "Usiec0,8,101 c4 198.51.100.7 10000 f;1 unix:/n.sock c4%200%20f%20"},
 		{func() error {
 			p := params("c5", sdpA)
-			p.Options.RTPProxy = &rtprelay.RTPProxyOptions{Label: "vsix", NewPort: true, Weak: true, TTL: 90 * time.Second, TOS: 184, RouteTo: v4, TOSBack: 40, Modules: []string{"dtmf:1 x"}}
+			p.Options.RTPProxy = &rtprelay.RTPProxyOptions{Label: "vsix", NewPort: true, Weak: true, TTL: 90 * time.Second, TOS: 184, RouteTo: v4, TOSBack: 40, Modules: []string{"4:1 x"}}
 			_, err := e.Offer(ctx, p)
 			return err
-		}, "Usc0,8,101wnl{vsix}r127.0.0.1 c5 198.51.100.7 10000 f;1 unix:/n.sock c5%200%20f%20 && S ttl=90 && S tos=184 && Sr tos=40 && M dtmf:1 x"},
+		}, "Usc0,8,101wnl{vsix}r127.0.0.1 c5 198.51.100.7 10000 f;1 unix:/n.sock c5%200%20f%20 && S ttl=90 && S tos=184 && Sr tos=40 && M4:1 x"},
 		{func() error { return e.DeleteWeak(ctx, rtprelay.Ref{CallID: "c5", FromTag: "f"}) }, "Dw c5 f"},
 		{func() error { return e.Play(ctx, swap.Ref, false, "/moh", -1) }, "P-1 c1 /moh session f;1 t;1"},
 		{func() error { return e.Play(ctx, swap.Ref, true, "/moh", 0) }, "P1 c1 /moh session t;1 f;1"},
@@ -213,7 +213,7 @@ func TestRTPProxyRefusesInput(t *testing.T) {
 	_, err = e.Offer(t.Context(), p)
 	require.ErrorIs(t, err, rtprelay.ErrBadSDP)
 	var refused *rtprelay.RefusedError
-	for _, m := range []string{"", " ", "a && X", "a\nX", "a\x00"} {
+	for _, m := range []string{"", " ", "4:1 && X", "4:1 a\nX", "4:1 a\x00", "dtmf:1", "4", "4:", "0:1", "4:0", " 4:1"} {
 		p = params("c", sdpA)
 		p.Options.RTPProxy = &rtprelay.RTPProxyOptions{Modules: []string{m}}
 		_, err = e.Offer(t.Context(), p)
