@@ -36,7 +36,8 @@ type dialog struct {
 	by     Side // who ended it
 	reason string
 	silent [2]uint8
-	doomed bool // End came before the 2xx: over when that is acknowledged
+	acked  bool // an ACK has passed
+	doomed bool // End came before: over as soon as it does
 
 	born, ringing, answered, ended instant
 

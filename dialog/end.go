@@ -25,17 +25,18 @@ const byeWait = 35 * time.Second
 // when it has a semicolon, else as text. It returns ErrUnknown when there is no such dialog, or it is over. It may be called anywhere; in a
 // handler with the handler's ctx.
 //
-// A confirmed dialog gets its STOP, and both parties a BYE at once, along their route sets, with a CSeq above those seen. End waits for the answers; the
+// A confirmed dialog, whose ACK has passed here or whose 2xx is 32 s old, gets its STOP, and both parties a BYE at once, along their route sets, with a CSeq above those seen. End waits for the answers; the
 // error tells who could not be reached, the dialog is over all the same. A party that does not know the dialog any more (481) is content.
 //
-// A call that still rings ends for all its callees, whichever of them id names, or none (CalleeTag "": before anybody rang as well): those that ring get a CANCEL, the
+// A call that still rings ends for all its callees, whichever of them id names, or one not heard of yet, or none (CalleeTag ""): those that ring get a CANCEL, the
 // caller EndCode, and OnEvent a CANCELLED by Proxy. End does not wait for that. A callee that answers before the CANCEL reaches it has made a call all the same
-// (§16.10): START, and STOP and BYE to both as soon as the caller has acknowledged, or after 32 s.
+// (§16.10): START, and STOP and BYE to both as soon as the caller has acknowledged, or after 32 s. The same holds for one that is ended between its
+// 2xx and the ACK: a BYE must not overtake the 2xx.
 func (t *Tracker) End(ctx context.Context, id ID, reason string) error {
 	t.setup()
-	d, ringing := t.shard(id.CallID).give(id, reason)
+	d, done := t.shard(id.CallID).give(id, reason)
 	switch {
-	case ringing:
+	case done:
 		return nil
 	case d == nil:
 		return ErrUnknown

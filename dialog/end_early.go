@@ -11,20 +11,24 @@ import (
 // ackWait is how long a 2xx that was quicker than End may stay without ACK: the callee repeats it for 64*T1 (§13.3.1.4).
 const ackWait = 32 * time.Second
 
-// give finds what End is to end: a confirmed dialog, or a call that rings, which it cancels at once. Called without the lock.
-func (s *shard) give(id ID, reason string) (d *dialog, ringing bool) {
+// give finds what End is to end: a confirmed dialog. What is still being set up it ends at once, or dooms, and says so. Called without the lock.
+func (s *shard) give(id ID, reason string) (d *dialog, done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d, _ = s.party(id.CallID, id.CallerTag, id.CalleeTag)
 	switch {
-	case d == nil && id.CalleeTag == "":
+	case d == nil: // a callee that has not been heard of yet, though its 2xx may be on its way through the hooks
 		c := s.find(id.CallID, id.CallerTag)
 		return nil, c != nil && c.cancel(reason)
-	case d == nil || d.state == Ended:
+	case d.state == Ended:
 		return nil, false
 	case d.state == Early:
 		d.doomed, d.reason = true, reason
 		d.call.cancel(reason)
+		return nil, true
+	case !d.acked && !d.doomed && s.t.now() < d.answered+instant(ackWait): // its 2xx may not have left yet
+		d.doom(reason)
+		s.schedule(d)
 		return nil, true
 	}
 	return d, false
@@ -76,25 +80,27 @@ func (a *attempt) verdict(res *sip.Response) *sip.Response {
 }
 
 // doom lets a dialog live until its ACK has passed: a BYE that overtakes the 2xx would find nobody. Called with the lock.
-func (t *Tracker) doom(d *dialog, reason string, now instant) {
+func (d *dialog) doom(reason string) {
 	if !d.doomed {
 		d.doomed, d.reason = true, reason
 	}
-	t.doomed.Add(1)
-	d.expires = now + instant(ackWait)
+	d.expires = d.answered + instant(ackWait)
 }
 
-// acknowledged ends a doomed dialog behind its ACK. Called without locks.
+// acknowledged notes an ACK that has passed, and ends a doomed dialog behind it. Called without locks.
 func (t *Tracker) acknowledged(r *sipproxy.Request) {
 	s := t.shard(r.CallID())
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	d, _ := s.party(r.CallID(), r.FromTag(), r.ToTag())
-	if d == nil || !d.doomed || d.state != Confirmed || d.at < 0 {
-		s.mu.Unlock()
+	if d == nil || d.state != Confirmed {
+		return
+	}
+	d.acked = true
+	if !d.doomed || d.at < 0 {
 		return
 	}
 	s.remove(d)
 	reason := d.reason
-	s.mu.Unlock()
 	t.work.do(func() { t.expire(d, reason, true) })
 }

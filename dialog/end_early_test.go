@@ -204,3 +204,46 @@ func TestEndOfSilentCallee(t *testing.T) {
 		empty(t, tr)
 	})
 }
+
+// TestEndAt2xx: End comes from a hook that sees the 2xx, before that has gone up: no BYE overtakes it.
+func TestEndAt2xx(t *testing.T) {
+	for _, outside := range []bool{true, false} { // whether the hook runs before the tracker's, or after it
+		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+			b := &book{}
+			tr := &dialog.Tracker{OnEvent: b.note}
+			var errs []error
+			end := func(next sipproxy.Handler) sipproxy.Handler {
+				return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+					if r.Method == sip.INVITE {
+						r.OnResponse(func(_ *sipproxy.Branch, res *sip.Response) {
+							if res.IsSuccess() {
+								errs = append(errs, tr.End(ctx, dialog.ID{CallID: res.CallID(), CallerTag: res.FromTag(), CalleeTag: res.ToTag()}, "at once"))
+							}
+						})
+					}
+					return next.ServeSIP(ctx, r)
+				})
+			}
+			chain := sipproxy.Chain{tr.Middleware, end, recordroute.Middleware}
+			if outside {
+				chain = sipproxy.Chain{end, tr.Middleware, recordroute.Middleware}
+			}
+			k.Server(t, &sipproxy.Server{Handler: chain.ThenFunc(fork(bobIP))})
+			alice, bob := k.Phone("alice", aliceIP), k.Phone("bob", bobIP)
+			bob.OnCall(func(c *siptest.Call) { c.Answer() }) // no 180: the tracker hears of the callee by the 2xx
+			call := alice.Invite(t, "sip:bob@example.com")
+			call.Expect(100)
+			call.Expect(200)
+			in := bob.Incoming(t)
+			require.False(t, call.Ended())
+			call.Ack()
+			in.ExpectAck()
+			call.ExpectBye()
+			in.ExpectBye()
+			require.Equal(t, []error{nil}, errs)
+			require.Equal(t, "START STOP", b.kinds())
+			require.Equal(t, dialog.Proxy, b.events()[1].By)
+			empty(t, tr)
+		})
+	}
+}

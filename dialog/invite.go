@@ -183,7 +183,7 @@ func (a *attempt) confirm(b *sipproxy.Branch, res *sip.Response) {
 			d.probe = now + instant(t.Probe)
 		}
 		if a.doomed || d.doomed {
-			t.doom(d, a.reason, now)
+			d.doom(a.reason)
 		}
 		a.s.push(d)
 	}

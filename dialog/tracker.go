@@ -46,9 +46,8 @@ type Tracker struct {
 	shards [shardCount]shard
 	work   workers
 
-	held   atomic.Int64 // INVITEs in progress and dialogs
-	doomed atomic.Int64 // confirmed dialogs that End was quicker than
-	count  counters
+	held  atomic.Int64 // INVITEs in progress and dialogs
+	count counters
 }
 
 const (
@@ -90,9 +89,9 @@ func (t *Tracker) Middleware(next sipproxy.Handler) sipproxy.Handler {
 	t.setup()
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
 		switch {
-		case r.Method == sip.ACK && t.doomed.Load() > 0:
+		case r.Method == sip.ACK:
 			defer t.acknowledged(r)
-		case r.Mode() != sipproxy.Stateful: // ACK too
+		case r.Mode() != sipproxy.Stateful:
 		case r.InDialog():
 			return t.within(ctx, r, next)
 		case r.Method == sip.INVITE:

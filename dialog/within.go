@@ -199,9 +199,6 @@ func (t *Tracker) close(s *shard, d *dialog, by Side, reason string, when instan
 	if d.state != Confirmed {
 		return false
 	}
-	if d.doomed {
-		t.doomed.Add(-1)
-	}
 	d.state, d.by, d.reason, d.ended = Ended, by, reason, when
 	s.remove(d)
 	t.held.Add(-1)

@@ -33,8 +33,8 @@ type Relay struct {
 	// An answer that the engine fails on is passed unchanged in any case, the other party having agreed already: see OnFailure.
 	Pass bool
 	Code int // 0: 503
-	// OnFailure is told of every description that was to be relayed and was not, because the engine failed. With ToTag set the call has
-	// been answered: dialog.Tracker.End ends it. It must not wait.
+	// OnFailure is told of every description that was to be relayed and was not, because the engine failed. With ToTag set it went on unchanged, and the call with it,
+	// half of its media nowhere: dialog.Tracker.End ends it, answered or not. Without, the request was refused. It must not wait.
 	OnFailure func(Ref, error)
 	// OnTimeout is told of calls whose media have stopped, after TimedOut or StreamTimedOut has been. It runs on the goroutine of the engine and must not wait.
 	OnTimeout func(Ref)

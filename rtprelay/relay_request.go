@@ -97,7 +97,11 @@ func (q *relayRequest) offer(b *sipproxy.Branch, l *relayLeg) (Result, error) {
 	switch {
 	case err != nil && q.ctx.Err() != nil: // cancelled meanwhile: no fault of the engine, and the branch will not be sent
 	case err != nil:
-		if q.rl.failed(l.ref(), err) {
+		ref := l.ref()
+		if !q.rl.Pass {
+			ref.ToTag = "" // within a call, that one goes on as it was
+		}
+		if q.rl.failed(ref, err) {
 			q.refuse(b)
 		}
 	case res.Streams == 0:

@@ -42,6 +42,8 @@ type config struct {
 	rtpengine []string
 	notify    []string
 	silence   time.Duration
+	oneSided  time.Duration
+	failure   string
 	moh       string
 	record    string
 
@@ -88,6 +90,8 @@ func parse(args []string) (config, error) {
 	many(&c.rtpengine, "rtpengine", "ng `control socket` of an rtpengine, as in udp:127.0.0.1:2223; may be repeated")
 	many(&c.notify, "media-notify", "`socket` where relays tell that the media of a call have stopped, which then ends with BYE to both: unix:/path or tcp:host:port for an RTPProxy whose -n names the same, http:host:port for an rtpengine with --b2b-url=http://host:port/ --xmlrpc-format=2; may be repeated")
 	f.DurationVar(&c.silence, "media-timeout", 0, "the relay in this process ends a call, with BYE to both, when it hears neither party for so long (default 1m)")
+	f.DurationVar(&c.oneSided, "media-one-sided", 0, "the relay in this process ends a call, with BYE to both, when one party that should be sending, and is not on hold, is silent for so long (default: never)")
+	f.StringVar(&c.failure, "media-failure", "refuse", "what becomes of calls whose media no relay takes: refuse them with 503, and end them when they are answered by then, or pass their descriptions on unchanged")
 	f.StringVar(&c.moh, "moh", "", "`file` that the relay plays to a party on hold")
 	f.StringVar(&c.record, "record", "", "`directory` where the relay records calls")
 	f.StringVar(&c.cert, "cert", "", "certificate chain for tls, a PEM `file`")

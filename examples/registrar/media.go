@@ -37,7 +37,7 @@ func (c *config) engine(onTimeout func(rtprelay.Ref)) engine {
 	if members != nil {
 		return &rtprelay.Set{Members: members}
 	}
-	return &rtprelay.Embedded{Interfaces: c.mediaInterfaces(), RecordDir: c.record, Timeout: c.silence, OnTimeout: onTimeout}
+	return &rtprelay.Embedded{Interfaces: c.mediaInterfaces(), RecordDir: c.record, Timeout: c.silence, OneSided: c.oneSided, OnTimeout: onTimeout}
 }
 
 // mediaInterfaces are the addresses of -listen, for the relay in this process; none when it listens on every address: that of the default route.
@@ -79,7 +79,7 @@ func (p *proxy) relayMedia() *rtprelay.Relay {
 	if c.media == "never" {
 		return nil
 	}
-	rl := &rtprelay.Relay{MusicOnHold: c.moh, OnTimeout: p.silent, Bridge: c.bothFamilies()}
+	rl := &rtprelay.Relay{MusicOnHold: c.moh, OnTimeout: p.silent, Pass: c.failure == "pass", OnFailure: p.unrelayed, Bridge: c.bothFamilies()}
 	p.engine = c.engine(rl.TimedOut)
 	rl.Engine = p.engine
 	if c.media == "nat" {
@@ -134,13 +134,24 @@ func (p *proxy) silent(r rtprelay.Ref) {
 	if r.ToTag == "" {
 		return // to End that is a call that rings, which may well be silent
 	}
-	id := dialog.ID{CallID: r.CallID, CallerTag: r.FromTag, CalleeTag: r.ToTag}
-	go func() { // End waits for the answers
-		err := p.calls.End(context.Background(), id, "no media")
-		if err != nil && !errors.Is(err, dialog.ErrUnknown) {
-			p.log.Warn("a call without media has ended, and one side could not be told", "call-id", r.CallID, "error", err)
-		}
-	}()
+	go p.end(r, "no media")
+}
+
+// unrelayed is told of a description that no relay took. A new call, or a change of one, was refused or passed, as -media-failure says; what is past refusing is an answer:
+// each side would send where the other does not listen.
+func (p *proxy) unrelayed(r rtprelay.Ref, err error) {
+	p.log.Warn("no relay took the media", "call-id", r.CallID, "error", err)
+	if r.ToTag != "" && p.c.failure != "pass" {
+		go p.end(r, "no media relay")
+	}
+}
+
+// end ends a call, and waits until both sides have answered.
+func (p *proxy) end(r rtprelay.Ref, reason string) {
+	err := p.calls.End(context.Background(), dialog.ID{CallID: r.CallID, CallerTag: r.FromTag, CalleeTag: r.ToTag}, reason)
+	if err != nil && !errors.Is(err, dialog.ErrUnknown) {
+		p.log.Warn("a call without media has ended, and one side could not be told", "call-id", r.CallID, "error", err)
+	}
 }
 
 // callsBehindNAT: the callee registered an address that is not where it is reached.

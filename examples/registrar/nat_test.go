@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -119,6 +120,70 @@ func TestSilentCallEnds(t *testing.T) {
 	})
 }
 
+// What the flags say of silence is what the relay in this process does.
+func TestMediaFlags(t *testing.T) {
+	c, err := parse(strings.Fields("-media-timeout 50s -media-one-sided 45s -media-failure pass"))
+	require.NoError(t, err)
+	e := c.engine(nil).(*rtprelay.Embedded)
+	require.Equal(t, 50*time.Second, e.Timeout)
+	require.Equal(t, 45*time.Second, e.OneSided)
+	p := &proxy{c: &c}
+	require.True(t, p.relayMedia().Pass)
+	c, err = parse(nil)
+	require.NoError(t, err)
+	require.Zero(t, c.engine(nil).(*rtprelay.Embedded).OneSided)
+	require.False(t, (&proxy{c: &c}).relayMedia().Pass)
+}
+
+// A relay that fails: new calls are refused, answered ones ended, and changes of a call leave it as it was. With pass nothing of this happens.
+func TestMediaFailure(t *testing.T) {
+	for _, policy := range []string{"refuse", "pass"} {
+		t.Run(policy, func(t *testing.T) {
+			c := settings()
+			fake := new(tape)
+			c.media, c.failure, c.relay = "always", policy, fake
+			scenario(t, c, func(x *exchange) {
+				refuse := policy == "refuse"
+				alice, bob := x.registered("alice", "198.51.100.1"), x.registered("bob", "198.51.100.2")
+				fake.fail(false, false)
+				call := alice.Call(x, at("bob"))
+				in := bob.Incoming(x)
+				in.ExpectAck()
+				fake.fail(true, false)
+				if refuse {
+					call.Start(sip.INVITE, sdp).Expect(503)
+				} else {
+					call.Reinvite(sdp)
+					in.ExpectRequest(sip.INVITE)
+					in.ExpectAck()
+				}
+				call.Bye()
+				in.ExpectBye()
+
+				if refuse {
+					alice.Invite(x, at("bob")).Expect(503)
+				} else {
+					x.talk(alice.Call(x, at("bob")), bob.Incoming(x))
+				}
+
+				fake.fail(false, true)
+				call, in = alice.Call(x, at("bob")), bob.Incoming(x)
+				if !refuse {
+					x.talk(call, in)
+					return
+				}
+				in.ExpectAck()
+				require.Contains(x, call.ExpectBye().Get("Reason"), "no media relay")
+				in.ExpectBye()
+			})
+		})
+	}
+}
+
+func sdp(r *sip.Request) {
+	r.SetBody("application/sdp", "v=0\r\no=- 2 2 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\nm=audio 10002 RTP/AVP 0\r\n")
+}
+
 // Nobody makes us send into networks that he cannot reach himself.
 func TestScreen(t *testing.T) {
 	c := settings()
@@ -176,6 +241,22 @@ func (x *exchange) keepalives() (stop func()) {
 type tape struct {
 	mu sync.Mutex
 	tally
+	failOffer, failAnswer bool
+}
+
+func (e *tape) fail(offer, answer bool) {
+	e.mu.Lock()
+	e.failOffer, e.failAnswer = offer, answer
+	e.mu.Unlock()
+}
+
+func (e *tape) broken(b *bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if *b {
+		return rtprelay.ErrUnavailable
+	}
+	return nil
 }
 
 type tally struct{ offers, answers, deletes int }
@@ -208,11 +289,17 @@ func (e *tape) rewrite(p rtprelay.Params) (rtprelay.Result, error) {
 
 func (e *tape) Offer(_ context.Context, p rtprelay.Params) (rtprelay.Result, error) {
 	e.count(&e.offers)
+	if err := e.broken(&e.failOffer); err != nil {
+		return rtprelay.Result{}, err
+	}
 	return e.rewrite(p)
 }
 
 func (e *tape) Answer(_ context.Context, p rtprelay.Params) (rtprelay.Result, error) {
 	e.count(&e.answers)
+	if err := e.broken(&e.failAnswer); err != nil {
+		return rtprelay.Result{}, err
+	}
 	return e.rewrite(p)
 }
 

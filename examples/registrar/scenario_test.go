@@ -30,7 +30,7 @@ type exchange struct {
 func settings() config {
 	return config{
 		listen: []string{"udp:" + server + ":5060", "tcp:" + server + ":5060"}, domains: []string{office},
-		store: "memory", redirects: "follow", media: "nat",
+		store: "memory", redirects: "follow", media: "nat", failure: "refuse",
 	}
 }
 

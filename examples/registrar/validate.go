@@ -105,7 +105,7 @@ func (c *config) validateCalls() error {
 }
 
 func (c *config) validateMedia() error {
-	errs := []error{oneOf("-media", c.media, "always", "nat", "never")}
+	errs := []error{oneOf("-media", c.media, "always", "nat", "never"), oneOf("-media-failure", c.failure, "refuse", "pass")}
 	if e, ok := c.engine(nil).(interface{ Check() error }); ok {
 		errs = append(errs, prefixed("media relay", e.Check()))
 	}
@@ -130,6 +130,12 @@ func (c *config) validateMedia() error {
 	}
 	if c.silence < 0 {
 		errs = append(errs, fmt.Errorf("-media-timeout %s is negative", c.silence))
+	}
+	switch {
+	case c.oneSided < 0:
+		errs = append(errs, fmt.Errorf("-media-one-sided %s is negative", c.oneSided))
+	case c.oneSided > 0 && (c.rtpproxy != nil || c.rtpengine != nil):
+		errs = append(errs, errors.New("-media-one-sided is for the relay in this process: others have such an option of their own"))
 	}
 	if c.keepalive < 0 {
 		errs = append(errs, fmt.Errorf("-keepalive %s is negative", c.keepalive))
