@@ -75,7 +75,7 @@ func TestWatchdogOfTwoReaders(t *testing.T) {
 		stopped := make(chan struct{})
 		go func() {
 			defer close(stopped)
-			for {
+			for range 1000 {
 				select {
 				case <-stop:
 					return
