@@ -158,9 +158,13 @@ func (w *watchdog) beat() {
 		return
 	}
 	now := w.now()
+	began := now // at the latest, of a call that no beat has seen yet
+	if len(w.watched) == 1 {
+		began -= w.after / 2 // else its reader would have pushed the alarm
+	}
 	kept := w.watched[:0]
 	for _, g := range w.watched {
-		if w.keep(g, now) {
+		if w.keep(g, now, began) {
 			kept = append(kept, g)
 		}
 	}
@@ -185,13 +189,13 @@ func (w *watchdog) close() {
 	}
 }
 
-// keep reports whether g is to be watched on. A call seen at two beats that are half of after apart has stalled.
-func (w *watchdog) keep(g *guard, now time.Duration) bool {
+// keep reports whether g is to be watched on. A call that one beat saw and that still runs at another has stalled, if it is old enough.
+func (w *watchdog) keep(g *guard, now, began time.Duration) bool {
 	p := g.progress.Load()
 	if p%2 == 1 {
 		if p != g.seen {
-			g.seen, g.since = p, now
-		} else if now-g.since >= w.after/2-w.after/16 && w.l.take(g, p) { // beats are not quite even
+			g.seen, g.since = p, began
+		} else if now-g.since >= w.after-w.after/16 && w.l.take(g, p) { // beats are not quite even
 			g.seen, g.since = p+1, now
 		}
 		return true
