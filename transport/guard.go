@@ -102,7 +102,7 @@ type watchdog struct {
 
 func (w *watchdog) now() time.Duration { return time.Since(w.base) }
 
-// entered sees to it that the alarm goes off after g has entered a call: a half of after to the whole of it later, when g is alone.
+// entered sees to it that the alarm goes off when the call that g has just entered is too old, at the latest when it is twice as old.
 func (w *watchdog) entered(g *guard) {
 	if !g.listed.Load() {
 		w.list(g)
@@ -111,8 +111,8 @@ func (w *watchdog) entered(g *guard) {
 	if w.sole.Load() != g {
 		return
 	}
-	if now := w.now(); time.Duration(w.due.Load())-now < w.after/2 {
-		w.set(now, w.after)
+	if now := w.now(); time.Duration(w.due.Load())-now < w.after {
+		w.set(now, 2*w.after)
 	}
 }
 
@@ -136,7 +136,7 @@ func (w *watchdog) list(g *guard) {
 	}
 	w.alone()
 	if len(w.watched) == 1 {
-		w.set(now, w.after)
+		w.set(now, 2*w.after)
 	}
 	g.listed.Store(true) // last: from here on g uses the alarm
 }
@@ -158,9 +158,13 @@ func (w *watchdog) beat() {
 		return
 	}
 	now := w.now()
+	if left := time.Duration(w.due.Load()) - now; left > 0 { // pushed while this was on its way
+		w.alarm.Set(left)
+		return
+	}
 	began := now // at the latest, of a call that no beat has seen yet
 	if len(w.watched) == 1 {
-		began -= w.after / 2 // else its reader would have pushed the alarm
+		began -= w.after // else its reader would have pushed the alarm
 	}
 	kept := w.watched[:0]
 	for _, g := range w.watched {
@@ -171,11 +175,7 @@ func (w *watchdog) beat() {
 	clear(w.watched[len(kept):])
 	w.watched = kept
 	w.alone()
-	switch len(kept) {
-	case 0:
-	case 1:
-		w.set(now, w.after/2)
-	default:
+	if len(kept) > 0 {
 		w.set(now, w.after)
 	}
 }
@@ -189,13 +189,14 @@ func (w *watchdog) close() {
 	}
 }
 
-// keep reports whether g is to be watched on. A call that one beat saw and that still runs at another has stalled, if it is old enough.
+// keep reports whether g is to be watched on. It takes the reading from a call that is too old; one that no beat has seen yet began at began, or before.
 func (w *watchdog) keep(g *guard, now, began time.Duration) bool {
 	p := g.progress.Load()
 	if p%2 == 1 {
 		if p != g.seen {
 			g.seen, g.since = p, began
-		} else if now-g.since >= w.after-w.after/16 && w.l.take(g, p) { // beats are not quite even
+		}
+		if now-g.since >= w.after-w.after/16 && w.l.take(g, p) { // beats are not quite even
 			g.seen, g.since = p+1, now
 		}
 		return true
