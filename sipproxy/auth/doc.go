@@ -47,5 +47,5 @@
 //		log.Fatal(s.Run(context.Background()))
 //	}
 //
-// RFCs: 3261 §20.44, §22, 7616 (without userhash and Authentication-Info), 8760, 2617 and 2069 for old clients, 3323 (anonymous From).
+// RFCs: 3261 §20.44, §22, 7616 (without Authentication-Info), 8760, 2617 and 2069 for old clients, 3323 (anonymous From).
 package auth
