@@ -7,16 +7,27 @@ import (
 	"github.com/sipkit/sipkit/transport"
 )
 
-var (
-	sharedSpace   = netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10) // RFC 6598
-	protocolSpace = netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 0, 0}), 24)  // RFC 6890, RFC 7335
-	thisNetwork   = netip.PrefixFrom(netip.AddrFrom4([4]byte{}), 8)
-)
+var thisNetwork = netip.PrefixFrom(netip.AddrFrom4([4]byte{}), 8)
 
 // Private reports whether nobody outside its own network reaches a.
 func Private(a netip.Addr) bool {
 	a = a.Unmap()
-	return a.IsPrivate() || a.IsLinkLocalUnicast() || a.Is4() && (sharedSpace.Contains(a) || protocolSpace.Contains(a))
+	if !a.Is4() {
+		return a.IsPrivate() || a.IsLinkLocalUnicast()
+	}
+	switch b := a.As4(); b[0] {
+	case 10: // RFC 1918
+		return true
+	case 100:
+		return b[1]&0xc0 == 64 // 100.64.0.0/10, RFC 6598
+	case 169:
+		return b[1] == 254 // RFC 3927
+	case 172:
+		return b[1]&0xf0 == 16 // 172.16.0.0/12, RFC 1918
+	case 192:
+		return b[1] == 168 || b[1] == 0 && b[2] == 0 // RFC 1918; 192.0.0.0/24, RFC 6890 and RFC 7335
+	}
+	return false
 }
 
 // uriPort is the port a URI means when it names none.

@@ -16,11 +16,12 @@ func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
 	if err != nil || !to.URI.IsSIP() {
 		return errTo
 	}
-	aor, ok := g.AOR(r.Server(), to.URI)
+	user, domain, ok := g.userAt(r.Server(), to.URI)
 	if !ok || g.elsewhere(r.URI, to.URI) {
 		return errNobody
 	}
-	reg.aor, reg.callID, reg.now, reg.limit = aor, r.CallID(), time.Now(), cmp.Or(g.Contacts, 10)
+	reg.name(user, domain)
+	reg.callID, reg.now, reg.limit = r.CallID(), time.Now(), cmp.Or(g.Contacts, 10)
 	reg.cseq, _, _ = r.CSeq()
 	reg.copies = r.Mode() == sipproxy.Stateless
 	if err := g.readContacts(r, reg); err != nil {
@@ -111,24 +112,15 @@ func (g *Registrar) readContact(r *sipproxy.Request, reg *registration, c *sip.N
 	if g.ownAOR(r, reg.aor, c.URI) {
 		return errLoop
 	}
-	var p contactParams
-	if c.Params != "" {
-		p.read(c.Params)
-	}
-	life, err := g.life(r, &p)
+	b := &reg.contacts[len(reg.contacts)-1]
+	life, err := g.readParams(r, b, c.Params)
 	if err != nil {
 		return err
 	}
-	b := &reg.contacts[len(reg.contacts)-1]
-	b.Contact, b.Q, b.CallID, b.CSeq, b.Updated, b.Expires = c.URI, 1, reg.callID, reg.cseq, reg.now, reg.now.Add(life)
+	b.Contact, b.CallID, b.CSeq, b.Updated, b.Expires = c.URI, reg.callID, reg.cseq, reg.now, reg.now.Add(life)
 	b.UserAgent = r.Get("User-Agent")
 	if len(b.UserAgent) > maxUserAgent {
 		b.UserAgent = b.UserAgent[:maxUserAgent]
-	}
-	if c.Params != "" {
-		if err := g.readParams(r, b, &p, c.Params); err != nil {
-			return err
-		}
 	}
 	if len(b.Contact.User)+len(b.Contact.Password)+len(b.Contact.Host)+len(b.Contact.Params)+len(b.Contact.Headers)+len(b.Contact.Opaque)+
 		len(b.Params)+len(b.CallID) > g.bindingBytes() {
@@ -161,8 +153,40 @@ const maxUserAgent = 256
 
 func (g *Registrar) bindingBytes() int { return cmp.Or(g.BindingBytes, 4096) }
 
-// readParams is what of a contact stands in its parameters, but its life.
-func (g *Registrar) readParams(r *sipproxy.Request, b *Binding, c *contactParams, p sip.Params) error {
+// readParams takes from a contact what stands in its parameters, and tells how long it is to be kept: by its expires parameter, else the Expires
+// field, else the default (§10.2.1.1, §10.3 step 7).
+func (g *Registrar) readParams(r *sipproxy.Request, b *Binding, p sip.Params) (life time.Duration, err error) {
+	b.Q = 1
+	if n, ok := onlyExpires(p); ok {
+		return g.bounded(time.Duration(n) * time.Second)
+	}
+	var c contactParams
+	if p != "" {
+		c.read(p)
+	}
+	if life, err = g.bounded(g.wanted(r, &c)); err != nil {
+		return 0, err
+	}
+	return life, g.readOthers(r, b, &c, p)
+}
+
+// onlyExpires reads parameters as most phones write them.
+func onlyExpires(p sip.Params) (seconds uint32, ok bool) {
+	const expires = ";expires="
+	if len(p) <= len(expires) || len(p) > len(expires)+9 || p[:len(expires)] != expires {
+		return 0, false
+	}
+	for i := len(expires); i < len(p); i++ {
+		if p[i] < '0' || p[i] > '9' {
+			return 0, false
+		}
+		seconds = seconds*10 + uint32(p[i]-'0')
+	}
+	return seconds, true
+}
+
+// readOthers is what of a contact stands in its parameters, but its life.
+func (g *Registrar) readOthers(r *sipproxy.Request, b *Binding, c *contactParams, p sip.Params) error {
 	if c.q.there {
 		var ok bool
 		if b.Q, ok = quality(c.q.text); !ok {
@@ -190,18 +214,23 @@ func (g *Registrar) readParams(r *sipproxy.Request, b *Binding, c *contactParams
 	return nil
 }
 
-// life is how long a contact is to be kept: its expires parameter, else the Expires field, else the default (§10.2.1.1, §10.3 step 7).
-func (g *Registrar) life(r *sipproxy.Request, c *contactParams) (time.Duration, error) {
-	least := cmp.Or(g.MinExpires, time.Minute)
-	life := max(least, cmp.Or(g.DefaultExpires, time.Hour))
+// wanted is the life that a REGISTER names for a contact.
+func (g *Registrar) wanted(r *sipproxy.Request, c *contactParams) time.Duration {
 	if c.expires.there {
-		life = time.Hour // what a malformed value counts as
 		if n, err := strconv.ParseUint(c.expires.text, 10, 32); err == nil {
-			life = time.Duration(n) * time.Second
+			return time.Duration(n) * time.Second
 		}
-	} else if n, err := r.Expires(); err == nil {
-		life = time.Duration(n) * time.Second
+		return time.Hour // what a malformed value counts as
 	}
+	if n, err := r.Expires(); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	return max(g.least(), cmp.Or(g.DefaultExpires, time.Hour))
+}
+
+// bounded is the life that the registrar grants.
+func (g *Registrar) bounded(life time.Duration) (time.Duration, error) {
+	least := g.least()
 	switch {
 	case life == 0:
 		return 0, nil
@@ -213,6 +242,8 @@ func (g *Registrar) life(r *sipproxy.Request, c *contactParams) (time.Duration, 
 	}
 	return min(life, cmp.Or(g.MaxExpires, 24*time.Hour)), nil
 }
+
+func (g *Registrar) least() time.Duration { return cmp.Or(g.MinExpires, time.Minute) }
 
 // quality reads a qvalue (§25.1): 0 to 1 with decimals, nothing that strconv would also take.
 func quality(s string) (q float32, ok bool) {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
@@ -13,7 +14,8 @@ import (
 
 // A registration is what one REGISTER asks for. They are reused: most hold one contact and need nothing else.
 type registration struct {
-	aor      AOR
+	aor      AOR // in named until keep, after which stores may hold it
+	named    []byte
 	callID   string
 	cseq     uint32
 	contacts []Binding // one with expires=0 has the instant of the request as its Expires
@@ -80,6 +82,7 @@ func (g *Registrar) register(ctx context.Context, r *sipproxy.Request) *sip.Resp
 	switch {
 	case err != nil:
 	case len(reg.contacts) == 0 && !reg.star:
+		reg.keep()
 		list, err = g.bindings(ctx, reg.aor) // a query (§10.2.3)
 	default:
 		err = g.store(ctx, reg)
@@ -102,6 +105,15 @@ func (g *Registrar) failed(ctx context.Context, r *sipproxy.Request, reg *regist
 	return g.unavailable(ctx, r, err) // the store may still be at work on reg: it is not used again
 }
 
+// name sets aor, without a string of its own: a refresh needs none.
+func (reg *registration) name(user, domain string) {
+	reg.named = append(append(append(reg.named[:0], user...), '@'), domain...)
+	reg.aor = AOR(unsafe.String(unsafe.SliceData(reg.named), len(reg.named)))
+}
+
+// keep makes aor what it is for good.
+func (reg *registration) keep() { reg.aor = AOR(reg.named) }
+
 func (g *Registrar) take() *registration {
 	if reg, ok := g.pool.Get().(*registration); ok {
 		return reg
@@ -111,11 +123,10 @@ func (g *Registrar) take() *registration {
 	return reg
 }
 
+// give lets a registration be reused. What its bindings hold of this message goes with the next one.
 func (g *Registrar) give(reg *registration) {
-	clear(reg.contacts)
-	clear(reg.room)
-	*reg = registration{contacts: reg.contacts[:0], room: reg.room[:0], packed: reg.packed[:0], update: reg.update}
-	if cap(reg.contacts) <= pooledContacts && cap(reg.room) <= pooledContacts && cap(reg.packed) <= scratchBytes {
+	*reg = registration{contacts: reg.contacts[:0], room: reg.room[:0], packed: reg.packed[:0], named: reg.named[:0], update: reg.update}
+	if cap(reg.contacts) <= pooledContacts && cap(reg.room) <= pooledContacts && cap(reg.packed)+cap(reg.named) <= scratchBytes {
 		g.pool.Put(reg)
 	}
 }
@@ -144,12 +155,14 @@ func (g *Registrar) store(ctx context.Context, reg *registration) error {
 		if done, err := g.refresh(ctx, reg); done {
 			return err
 		}
+		reg.keep()
 		return g.Store.Update(ctx, reg.aor, reg.update)
 	}
 	return g.storeWaiting(ctx, reg)
 }
 
 func (g *Registrar) storeWaiting(ctx context.Context, reg *registration) error {
+	reg.keep()
 	return g.wait(ctx, func(ctx context.Context) error { return g.Store.Update(ctx, reg.aor, reg.update) })
 }
 

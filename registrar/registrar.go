@@ -74,11 +74,19 @@ const localDomain = "local"
 
 // AOR is the key of the user that u names (§10.3 step 5); false: not a user of ours. With a nil server only Domains count.
 func (g *Registrar) AOR(s *sipproxy.Server, u sip.URI) (AOR, bool) {
-	if !u.IsSIP() || u.User == "" {
+	user, domain, ok := g.userAt(s, u)
+	if !ok {
 		return "", false
 	}
-	domain, ok := g.domain(s, u)
-	return AOR(sip.Unescape(u.User) + "@" + domain), ok
+	return AOR(user + "@" + domain), true
+}
+
+func (g *Registrar) userAt(s *sipproxy.Server, u sip.URI) (user, domain string, ok bool) {
+	if !u.IsSIP() || u.User == "" {
+		return "", "", false
+	}
+	domain, ok = g.domain(s, u)
+	return sip.Unescape(u.User), domain, ok
 }
 
 func (g *Registrar) domain(s *sipproxy.Server, u sip.URI) (string, bool) {

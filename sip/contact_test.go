@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,6 +48,34 @@ func TestIPv4(t *testing.T) {
 		require.Equal(t, ok, is, s)
 		if ok {
 			require.Equal(t, s, a.String())
+		}
+	}
+}
+
+// What mayHave says is not there is not found by reading either.
+func TestParamsMayHave(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	const letters = `;;;;==rR"\ ` + "\t\r\nabp,"
+	names := []string{"r", "R", "a", "ab", "p", "rr"}
+	for range 20000 {
+		b := make([]byte, r.IntN(16))
+		for i := range b {
+			b[i] = letters[r.IntN(len(letters))]
+		}
+		p := Params(b)
+		for _, name := range names {
+			found := false
+			for i := 0; ; {
+				q, ok := p.next(i)
+				if !ok {
+					break
+				}
+				found = found || equalFold(q.name, name)
+				i = q.end
+			}
+			if found {
+				require.True(t, p.mayHave(name), "%q %q", p, name)
+			}
 		}
 	}
 }

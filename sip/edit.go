@@ -249,6 +249,9 @@ func (h *Header) AddFunc(name string, f func(b []byte) []byte) {
 
 // lastAt is the place behind the last field of that name; without one, where Set puts it.
 func (h *Header) lastAt(id fieldID, name string) int {
+	if h.first(id) < 0 {
+		return h.endAt()
+	}
 	at := -1
 	for i := h.find(id, name, 0); i >= 0; i = h.find(id, name, i+1) {
 		at = i + 1

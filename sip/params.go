@@ -76,11 +76,32 @@ scan:
 }
 
 func (p Params) find(name string) (q param, ok bool) {
+	if !p.mayHave(name) {
+		return q, false
+	}
 	for i := 0; ; i = q.end {
 		if q, ok = p.next(i); !ok || equalFold(q.name, name) {
 			return q, ok
 		}
 	}
+}
+
+// mayHave looks at the letters behind semicolons only. What is asked for is mostly not there, and then parameters need not be told apart.
+func (p Params) mayHave(name string) bool {
+	if p == "" || p[0] != ';' || name == "" {
+		return p != ""
+	}
+	for i := 1; i < len(p); {
+		if c := p[i]; c|0x20 == name[0]|0x20 || isSpace(c) || c == ';' {
+			return true
+		}
+		k := strings.IndexByte(string(p[i:]), ';')
+		if k < 0 {
+			return false
+		}
+		i += k + 1
+	}
+	return false
 }
 
 // Get returns the value of the first parameter of that name, quotes kept, and whether the name is there at all.

@@ -252,7 +252,8 @@ func (s *Server) ownTag(r *sip.Request) (tag [16]byte) {
 	h := bits.RotateLeft64(maphash.String(s.seed, r.CallID()), 21) ^ bits.RotateLeft64(maphash.String(s.seed, r.FromTag()), 42) ^
 		maphash.String(s.seed, r.Branch()) + uint64(n)
 	for i := range tag {
-		tag[i] = "0123456789abcdef"[h>>(60-4*i)&15]
+		tag[i] = "0123456789abcdef"[h&15]
+		h >>= 4
 	}
 	return tag
 }
