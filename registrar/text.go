@@ -33,26 +33,26 @@ func appendText(b []byte, aor AOR) []byte {
 
 func (t text) none() bool { return t.first == nil }
 
-// split must not be asked of the zero text. makeText wrote the lengths, so they do not exceed the memory.
-func (t text) split() (aor AOR, state string) {
+// lengths must not be asked of the zero text. makeText wrote them, so they do not exceed the memory.
+func (t text) lengths() (aor, state int) {
 	h := (*[textHeader]byte)(unsafe.Pointer(t.first))
-	n := int(binary.LittleEndian.Uint32(h[:]))
-	all := unsafe.String(t.first, textHeader+n+int(binary.LittleEndian.Uint32(h[4:])))
-	return AOR(all[textHeader : textHeader+n]), all[textHeader+n:]
+	return int(binary.LittleEndian.Uint32(h[:])), int(binary.LittleEndian.Uint32(h[4:]))
 }
 
 // aor of the zero text is "".
-func (t text) aor() (aor AOR) {
-	if !t.none() {
-		aor, _ = t.split()
+func (t text) aor() AOR {
+	if t.none() {
+		return ""
 	}
-	return aor
+	n, _ := t.lengths()
+	return AOR(unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(t.first), textHeader)), n))
 }
 
 // state returns the packed bindings; "" for the zero text.
-func (t text) state() (state string) {
-	if !t.none() {
-		_, state = t.split()
+func (t text) state() string {
+	if t.none() {
+		return ""
 	}
-	return state
+	at, n := t.lengths()
+	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(t.first), textHeader+at)), n)
 }

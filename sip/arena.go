@@ -73,6 +73,12 @@ func (h *Header) clean(from int) {
 	}
 }
 
+// cleanValue is clean for the value of a field in the arena.
+func (h *Header) cleanValue(f *field) {
+	h.clean(f.start())
+	copy(h.arena[f.start()+int(f.size)-2:], "\r\n")
+}
+
 // open starts a field line in the arena: name, colon, space.
 func (h *Header) open(id fieldID, name string) field {
 	h.begin()
@@ -142,7 +148,7 @@ func (h *Header) slotMore() *field {
 		h.more = &l
 	}
 	h.firsts = [placedIDs]uint8{}
-	h.flags |= oddField
+	h.flags |= oddField | twice
 	*h.more = append(*h.more, field{})
 	h.count++
 	return &(*h.more)[h.count-1]

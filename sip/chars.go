@@ -115,6 +115,8 @@ func skipQuoted(s string, i int) int {
 }
 
 // equalFold compares ASCII without case. (strings.EqualFold would also equate the Kelvin sign with k.)
+//
+//go:noinline
 func equalFold(a, b string) bool {
 	if len(a) != len(b) {
 		return false

@@ -67,7 +67,8 @@ func (h *Header) Prepend(name, value string) {
 // pushed is fixLength behind a new topmost value. A Via is what makes a message leave: from here on it may go by a stream (§16.6 step 9).
 func (h *Header) pushed(id fieldID, f *field) {
 	if id == idVia {
-		h.notePushed(f)
+		h.vias[1] = h.vias[0]
+		h.vias[0].read(h.value(f), f.at)
 		h.needLength()
 		return
 	}

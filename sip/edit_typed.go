@@ -7,14 +7,7 @@ import "strconv"
 func (h *Header) PushVia(v Via) {
 	f := h.open(idVia, "Via")
 	h.arena = v.AppendTo(h.arena)
-	h.clean(f.start())
-	h.pushVia(h.shut(f))
-}
-
-func (h *Header) pushVia(f field) {
-	h.insert(max(0, h.first(idVia)), f)
-	h.notePushed(&f)
-	h.needLength()
+	h.pushVia(f)
 }
 
 // PushViaText is PushVia for a value whose text comes in two parts: what the server always writes, and the branch.
@@ -22,8 +15,20 @@ func (h *Header) PushViaText(start string, branch []byte) {
 	f := h.open(idVia, "Via")
 	h.put(start)
 	h.arena = append(h.arena, branch...)
-	h.clean(f.start())
-	h.pushVia(h.shut(f))
+	h.pushVia(f)
+}
+
+// pushVia ends the line that open began and puts it on top. A value that can be marked has no line break in it.
+func (h *Header) pushVia(f field) {
+	f = h.shut(f)
+	h.vias[1] = h.vias[0]
+	m := &h.vias[0]
+	if m.read(h.value(&f), f.at); m.at == 0 {
+		h.cleanValue(&f)
+		m.read(h.value(&f), f.at)
+	}
+	h.insert(max(0, h.first(idVia)), f)
+	h.needLength()
 }
 
 // PopVia removes the topmost Via value and reports whether there was one. Like PushVia it makes sure of a Content-Length.
@@ -32,7 +37,11 @@ func (h *Header) PopVia() bool {
 	if i < 0 {
 		return false
 	}
-	h.pop(i)
+	if h.via(&h.list()[i]) != nil {
+		h.remove(i)
+	} else {
+		h.pop(i)
+	}
 	h.needLength()
 	return true
 }
@@ -114,27 +123,50 @@ func (h *Header) setNumber(id fieldID, n int) {
 	if id == idContentLength {
 		h.flags &^= lenBad | lenTwo | lenShort | lenNone
 	}
-	i := h.first(id)
-	if i < 0 {
+	f := h.field(id)
+	if f == nil || f.valLen == 0 { // with no value, the line end is what lies before it
 		h.addNumber(id, n)
 		return
 	}
-	f := h.reopen(&h.list()[i])
-	h.arena = strconv.AppendInt(h.arena, int64(n), 10)
-	h.replace(i, h.shut(f))
-	h.delFrom(id, "", i+1)
+	name := h.piece(f.at, uint32(f.val))
+	f.at = uint32(len(h.arena)) | arenaBit
+	h.put(name)
+	h.putNumber(n)
+	*f = h.shut(*f)
+	if h.flags&twice != 0 {
+		h.delFrom(id, "", h.first(id)+1)
+	}
 }
 
-// addNumber is setNumber where there is no such field.
+// addNumber is setNumber where there is no such field, or none that can be copied.
+//
+//go:noinline
 func (h *Header) addNumber(id fieldID, n int) {
 	f := h.open(id, fieldNames[id])
-	h.arena = strconv.AppendInt(h.arena, int64(n), 10)
+	h.putNumber(n)
 	f = h.shut(f)
+	if i := h.first(id); i >= 0 {
+		h.list()[i] = f
+		h.delFrom(id, "", i+1)
+		return
+	}
 	at := len(h.list())
 	if id != idContentLength {
 		at = h.topAt(id, fieldNames[id])
 	}
 	h.insert(at, f)
+}
+
+// putNumber appends digits to the arena.
+func (h *Header) putNumber(n int) {
+	if n >= 0 && n < 100 { // as most Max-Forwards and Content-Lengths that are written here
+		if n >= 10 {
+			h.arena = append(h.arena, byte('0'+n/10))
+		}
+		h.arena = append(h.arena, byte('0'+n%10))
+		return
+	}
+	h.arena = strconv.AppendInt(h.arena, int64(n), 10)
 }
 
 // SetToTag adds or replaces the tag of To.
@@ -174,6 +206,13 @@ func (h *Header) SetBody(contentType, body string) {
 
 // needLength adds a Content-Length when there is none.
 func (h *Header) needLength() {
+	if h.firsts[idContentLength-idVia] == 0 {
+		h.makeLength()
+	}
+}
+
+//go:noinline
+func (h *Header) makeLength() {
 	if h.first(idContentLength) < 0 {
 		h.setNumber(idContentLength, len(h.Body()))
 	}

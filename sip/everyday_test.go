@@ -32,8 +32,8 @@ func TestEverydayNames(t *testing.T) {
 }
 
 func headerOf(fields string) *Header {
-	h := new(Header)
-	h.index(fields, 0)
+	h := &Header{text: fields}
+	h.index(0)
 	return h
 }
 

@@ -32,6 +32,13 @@ func FuzzPipeline(f *testing.F) {
 		}
 		text := strings.TrimLeft(string(in), "\r\n")
 		h := m.Head()
+		if r, ok := m.(*Request); ok {
+			line, _ := cutLine(text)
+			_, uri, odd, fault := requestLine(line)
+			_, wantURI, wantOdd, wantFault := oddRequestLine(line)
+			require.Equal(t, []any{wantURI, wantOdd, wantFault}, []any{uri, odd, fault})
+			require.Equal(t, odd, r.flags&(startOdd|versionOdd))
+		}
 		require.Equal(t, text[:len(text)-h.Trailing()], m.String())
 		require.Equal(t, len(m.String()), m.Len())
 		valid := m.Valid(Limits{}) == nil
@@ -194,9 +201,15 @@ func FuzzURI(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
 		u, err := ParseURI(a)
+		var exact URI
+		reason, _ := exact.parseAny(a)
+		require.Equal(t, reason == "", err == nil)
+		paramsAgree(t, Params(b))
 		if err != nil {
 			return
 		}
+		require.Equal(t, exact, u)
+		paramsAgree(t, u.Params)
 		again, err := ParseURI(u.String())
 		require.NoError(t, err)
 		require.Equal(t, u, again)
@@ -210,6 +223,17 @@ func FuzzURI(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, u, n.URI)
 	})
+}
+
+// paramsAgree wants at a glance what a closer look finds.
+func paramsAgree(t *testing.T, p Params) {
+	for _, name := range []string{"lr", "x", "transport"} {
+		q, found := p.find(name)
+		value, ok := p.Get(name)
+		require.Equal(t, found, ok)
+		require.Equal(t, q.value, value)
+		require.Equal(t, found, p.Has(name))
+	}
 }
 
 // FuzzNameAddr prints what it parsed and parses it again.

@@ -61,6 +61,7 @@ const (
 	startOdd                      // blanks in the start line beyond one between the parts (§7.1)
 	versionOdd                    // not SIP/2.0
 	oddField                      // Valid must look at every field: parsing or an edit found one that is not as in everyday calls
+	twice                         // a field of the ids in places, but Via, may be there more than once
 )
 
 // Head gives the header fields and body.
@@ -94,7 +95,13 @@ func (h *Header) piece(at, size uint32) string {
 func (h *Header) line(f *field) string { return h.piece(f.at, uint32(f.size)) }
 
 //go:noinline
-func (h *Header) value(f *field) string { return h.piece(f.at+uint32(f.val), uint32(f.valLen)) }
+func (h *Header) value(f *field) string {
+	at, size := f.at+uint32(f.val), uint32(f.valLen)
+	if at&arenaBit == 0 {
+		return h.text[at : at+size]
+	}
+	return h.piece(at, size)
+}
 
 func (h *Header) name(f *field) string {
 	if f.id == idBad {
@@ -128,6 +135,11 @@ func (h *Header) find(id fieldID, name string, i int) int {
 //
 //go:noinline
 func (h *Header) field(id fieldID) *field {
+	if k := id - idVia; k < placedIDs {
+		if n := h.firsts[k]; n != 0 { // only where all fields are inline
+			return &h.inline[n-1]
+		}
+	}
 	i := h.first(id)
 	if i < 0 {
 		return nil

@@ -85,12 +85,6 @@ func (m *marks) via(f *field) *viaMark {
 	return nil
 }
 
-// notePushed marks a Via that was put on top.
-func (h *Header) notePushed(f *field) {
-	h.vias[1] = h.vias[0]
-	h.vias[0].read(h.value(f), f.at)
-}
-
 // read marks the Via value s of the field at at: SIP/2.0/UDP host[:port]*(;name[=value]), and no white space but that one. The mark has
 // no at when parseVia must tell.
 func (m *viaMark) read(s string, at uint32) {
@@ -164,7 +158,7 @@ func plainParams(s string, i int, name string) (from, to int, ok bool) {
 		if i = run(s, at, isToken); i == at {
 			return 0, 0, false
 		}
-		wanted := i-at == len(name) && from == 0 && equalFold(s[at:i], name)
+		wanted := i-at == len(name) && from == 0 && (s[at:i] == name || equalFold(s[at:i], name))
 		at = i
 		if i < len(s) && s[i] == '=' {
 			at++

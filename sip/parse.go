@@ -61,27 +61,22 @@ func parse(text string) (Message, string) {
 			return nil, fault
 		}
 		r := newResponse()
-		r.Code, r.Reason = code, reason
-		r.index(text, end)
+		r.Code, r.Reason, r.text = code, reason, text
+		r.index(end)
 		return r, ""
 	}
-	method, uri, fault := requestLine(line)
+	method, uri, odd, fault := requestLine(line)
 	if fault != "" {
 		return nil, fault
 	}
 	r := newRequest()
-	r.Method = method
-	if len(method)+1+len(uri)+1+7 != len(line) {
-		r.flags |= startOdd
-	}
-	if !strings.HasSuffix(line, " SIP/2.0") && !equalFold(lastWord(line), "SIP/2.0") {
-		r.flags |= versionOdd
-	}
+	r.Method, r.text = method, text
+	r.flags = odd
 	if reason, at := r.URI.parse(uri); reason != "" {
 		r.URI = URI{}
 		r.uriErr = bad("URI", reason, at)
 	}
-	r.index(text, end)
+	r.index(end)
 	return r, ""
 }
 
@@ -99,27 +94,41 @@ func cutLine(s string) (line string, end int) {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// requestLine splits Method SP Request-URI SP SIP-Version, by the first and the last blank: a URI with blanks in it
-// shall come out as a bad URI, not as a line that is not SIP.
-func requestLine(line string) (m Method, uri, fault string) {
-	if n := len(line) - len(" SIP/2.0"); n > 0 && line[n:] == " SIP/2.0" { // as it should be
-		i := strings.IndexByte(line[:n], ' ')
-		if i > 0 && i+1 < n && !isBlank(line[i+1]) && !isBlank(line[n-1]) && allOf(line[:i], isToken) {
-			return knownMethod(line[:i]), line[i+1 : n], ""
-		}
+// requestLine splits Method SP Request-URI SP SIP-Version.
+func requestLine(line string) (m Method, uri string, odd flags, fault string) {
+	const version = " SIP/2.0"
+	i := run(line, 0, isToken)
+	n := len(line) - len(version)
+	if i == 0 || i+1 >= n || line[i] != ' ' || isBlank(line[i+1]) || isBlank(line[n-1]) || line[n:] != version {
+		return oddRequestLine(line)
 	}
+	return knownMethod(line[:i]), line[i+1 : n], 0, ""
+}
+
+// oddRequestLine is requestLine for every line there can be. It splits by the first and the last blank: a URI with blanks in it shall come out as a
+// bad URI, not as a line that is not SIP.
+//
+//go:noinline
+func oddRequestLine(line string) (m Method, uri string, odd flags, fault string) {
+	whole := line
 	line = strings.TrimRight(line, " \t")
 	first, last := strings.IndexByte(line, ' '), strings.LastIndexByte(line, ' ')
 	if first <= 0 || last+5 > len(line) || !equalFold(line[last+1:last+5], "SIP/") {
-		return "", "", "no SIP-Version at its end"
+		return "", "", 0, "no SIP-Version at its end"
 	}
 	if !allOf(line[:first], isToken) {
-		return "", "", "method is no token"
+		return "", "", 0, "method is no token"
 	}
 	if last > first {
 		uri = strings.Trim(line[first:last], " \t")
 	}
-	return knownMethod(line[:first]), uri, ""
+	if first+1+len(uri)+len(" SIP/2.0") != len(whole) {
+		odd |= startOdd
+	}
+	if !equalFold(lastWord(line), "SIP/2.0") {
+		odd |= versionOdd
+	}
+	return knownMethod(line[:first]), uri, odd, ""
 }
 
 // statusLine splits SIP-Version SP Status-Code SP Reason-Phrase; the last SP may be missing.
@@ -145,8 +154,8 @@ func statusLine(line string) (code int, reason, fault string) {
 }
 
 // index finds the header fields from offset i on, and the body.
-func (h *Header) index(text string, i int) {
-	h.text = text
+func (h *Header) index(i int) {
+	text := h.text
 	if i < len(text) && isBlank(text[i]) {
 		i = h.foldedStart(i)
 	}
@@ -154,7 +163,6 @@ func (h *Header) index(text string, i int) {
 	length, lengths := -1, 0
 	for i < len(text) && (text[i] > '\r' || !emptyLine(text[i:])) {
 		if h.count >= maxIndexed {
-			h.flags |= tooMany
 			i = h.rest(i)
 			continue
 		}
@@ -167,7 +175,6 @@ func (h *Header) index(text string, i int) {
 		}
 		from := i
 		if i = h.scanField(f, i); i-from > maxLine {
-			h.flags |= tooMany
 			h.unslot()
 			h.chunks(from, i)
 			continue
@@ -222,13 +229,15 @@ func (h *Header) endHeader(i, length int) {
 	have := len(h.text) - body
 	if length > have {
 		h.flags |= lenShort
-	} else if length >= 0 {
+	} else if length >= 0 && length < have {
 		h.trailing = uint32(have - length)
 		h.text = h.text[:body+length]
 	}
 }
 
 // rest takes the lines from i to the empty line as one piece that is no field.
+//
+//go:noinline
 func (h *Header) rest(i int) int {
 	end := i
 	for end < len(h.text) && h.text[end] != '\n' && !strings.HasPrefix(h.text[end:], "\r\n") {
@@ -240,13 +249,15 @@ func (h *Header) rest(i int) int {
 }
 
 // chunks makes bad fields of [i, end), none longer than a field can be.
+//
+//go:noinline
 func (h *Header) chunks(i, end int) {
 	for i < end {
 		n := min(end-i, maxLine)
 		*h.slot() = field{at: uint32(i), size: uint16(n), valLen: uint16(n), id: idBad}
 		i += n
 	}
-	h.flags |= oddField
+	h.flags |= oddField | tooMany
 }
 
 // scanField reads the field line at i with its folds (§7.3.1) into f and gives the index behind it. A line over maxLine is left to the caller.

@@ -21,8 +21,8 @@ func (h *Header) placed(id fieldID, number int) {
 		h.firsts[k] = uint8(number)
 		return
 	}
-	if id != idVia && id != idContentLength {
-		h.flags |= oddField // a second one
+	if id != idVia {
+		h.flags |= twice
 	}
 }
 
@@ -52,12 +52,16 @@ func (h *Header) inserted(id fieldID, i int) {
 	fresh := h.present>>(id&31)&1 == 0
 	h.present |= 1 << (id & 31)
 	h.flags |= oddField
+	k := id - idVia
+	if !fresh && k < placedIDs && id != idVia {
+		h.flags |= twice
+	}
 	if h.more != nil {
 		h.firsts = [placedIDs]uint8{}
 		return
 	}
 	h.shift(i, 1)
-	if k := id - idVia; k < placedIDs && (fresh || int(h.firsts[k]) > i) {
+	if k < placedIDs && (fresh || int(h.firsts[k]) > i) {
 		h.firsts[k] = uint8(i + 1)
 	}
 }

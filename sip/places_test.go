@@ -2,6 +2,7 @@ package sip
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,6 +51,24 @@ func TestPlaces(t *testing.T) {
 		}
 		r.PushVia(Via{Transport: "UDP", Host: "h"})
 		r.Set("From", "<sip:a@b>")
+		placesAgree(t, r.Head())
+	}
+}
+
+// The same for one edit of each field that is inline.
+func TestPlacesInline(t *testing.T) {
+	for i := range 14 {
+		r, err := ParseRequest(strings.Replace(sample, "Via: ", "Via: SIP/2.0/UDP h;branch=z9hG4bK0\r\nVia: ", 1))
+		require.NoError(t, err)
+		require.Nil(t, r.more)
+		c := r.Clone()
+		f := c.list()[i]
+		c.remove(i)
+		placesAgree(t, c.Head())
+		c.insert(i/2, f)
+		placesAgree(t, c.Head())
+		c.insert(i, c.list()[0])
+		placesAgree(t, c.Head())
 		placesAgree(t, r.Head())
 	}
 }

@@ -47,10 +47,8 @@ func (u *URI) parse(s string) (reason string, at int) {
 	if end != len(s) {
 		return u.parseAny(s)
 	}
-	u.Scheme, u.Host, u.Port, u.Params = s[:3], s[host:hostEnd], uint16(port), Params(s[params:])
-	if host > 4 {
-		u.User = s[4 : host-1]
-	}
+	u.Scheme, u.User, u.Host, u.Params = s[:3], s[4:max(host-1, 4)], s[host:hostEnd], Params(s[params:])
+	u.Port = uint16(port)
 	return "", 0
 }
 

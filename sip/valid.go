@@ -49,29 +49,52 @@ func fault(code int, field, why string) *Fault {
 // Valid checks a request by RFC 3261: start line, framing, the fields every request needs, and those a proxy acts on.
 // What the meaning of fields calls for (416, 420, 482, 483) is left to who forwards.
 func (r *Request) Valid(l Limits) *Fault {
-	if f := r.validSize(&l); f != nil {
+	if r.plainSize(&l) && r.plainStart(&l) && r.plainFields(&l, r.Method, true) {
+		return nil
+	}
+	return r.fault(&l)
+}
+
+// fault is Valid's exact look.
+//
+//go:noinline
+func (r *Request) fault(l *Limits) *Fault {
+	if f := r.oversize(l); f != nil {
 		return f
 	}
-	if f := r.validStart(&l); f != nil {
-		return f
+	if !r.plainStart(l) {
+		if f := r.startFault(l); f != nil {
+			return f
+		}
 	}
-	return r.validFields(&l, r.Method, true)
+	if r.plainFields(l, r.Method, true) {
+		return nil
+	}
+	return r.checkFields(l, r.Method, true)
 }
 
 // Valid checks a response; one with a fault is dropped (§18.1.2, §8.1.3).
 func (r *Response) Valid(l Limits) *Fault {
-	if r.Code < 100 || r.Code > 699 || !strings.HasPrefix(r.startLine(), "SIP/2.0 ") {
-		if f := r.startFault(); f != nil {
-			return f
-		}
+	if r.Code >= 100 && r.Code <= 699 && strings.HasPrefix(r.startLine(), "SIP/2.0 ") && r.plainSize(&l) && r.plainFields(&l, "", false) {
+		return nil
 	}
-	if f := r.validSize(&l); f != nil {
-		return f
-	}
-	return r.validFields(&l, "", false)
+	return r.fault(&l)
 }
 
 //go:noinline
+func (r *Response) fault(l *Limits) *Fault {
+	if f := r.startFault(); f != nil {
+		return f
+	}
+	if f := r.oversize(l); f != nil {
+		return f
+	}
+	if r.plainFields(l, "", false) {
+		return nil
+	}
+	return r.checkFields(l, "", false)
+}
+
 func (r *Response) startFault() *Fault {
 	if r.Code < 100 || r.Code > 699 {
 		return fault(400, "", "status code "+strconv.Itoa(r.Code))
@@ -82,38 +105,19 @@ func (r *Response) startFault() *Fault {
 	return nil
 }
 
-func (h *Header) validSize(l *Limits) *Fault {
-	size := len(h.text)
-	if h.flags&edited != 0 {
-		size = h.len()
-	}
-	if size <= l.messageBytes() && size-len(h.Body()) <= l.headerBytes() && int(h.count) <= l.fields() && h.flags&(tooLarge|tooMany) == 0 {
-		return nil
-	}
-	return h.oversize(l, size)
-}
-
-//go:noinline
-func (h *Header) oversize(l *Limits, size int) *Fault {
+func (h *Header) oversize(l *Limits) *Fault {
+	size := h.len()
 	switch {
 	case size > l.messageBytes() || h.flags&tooLarge != 0:
 		return fault(513, "", "over "+strconv.Itoa(l.messageBytes())+" bytes")
 	case size-len(h.Body()) > l.headerBytes():
 		return fault(513, "", "header over "+strconv.Itoa(l.headerBytes())+" bytes")
+	case int(h.count) > l.fields() || h.flags&tooMany != 0:
+		return fault(513, "", "over "+strconv.Itoa(l.fields())+" header fields")
 	}
-	return fault(513, "", "over "+strconv.Itoa(l.fields())+" header fields")
+	return nil
 }
 
-func (r *Request) validStart(l *Limits) *Fault {
-	if r.flags&(versionOdd|startOdd) == 0 && int(r.start.size) <= l.uriBytes() && r.uriErr == nil && r.URI.Headers == "" {
-		return nil
-	}
-	return r.startFault(l)
-}
-
-// startFault is validStart's exact look.
-//
-//go:noinline
 func (r *Request) startFault(l *Limits) *Fault {
 	if r.flags&versionOdd != 0 {
 		return fault(505, "", r.Version())
@@ -132,16 +136,6 @@ func (r *Request) startFault(l *Limits) *Fault {
 	return nil
 }
 
-func (h *Header) validFields(l *Limits, m Method, request bool) *Fault {
-	if h.plainFields(l, m, request) {
-		return nil
-	}
-	return h.checkFields(l, m, request)
-}
-
-// checkFields is validFields for every message there can be.
-//
-//go:noinline
 func (h *Header) checkFields(l *Limits, m Method, request bool) *Fault {
 	if h.flags&unframed != 0 {
 		return h.framing()

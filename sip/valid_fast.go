@@ -1,37 +1,46 @@
 package sip
 
+// plainSize accepts a received message that is smaller than even its header may be.
+func (h *Header) plainSize(l *Limits) bool {
+	n := len(h.text)
+	return h.flags&(edited|tooLarge|tooMany) == 0 && n <= l.headerBytes() && n <= l.messageBytes() && int(h.count) <= l.fields()
+}
+
+// plainStart accepts start lines in which nothing is wrong.
+func (r *Request) plainStart(l *Limits) bool {
+	return r.flags&(versionOdd|startOdd) == 0 && int(r.start.size) <= l.uriBytes() && r.uriErr == nil && r.URI.Headers == ""
+}
+
 // plainFields accepts messages whose fields are as everyday calls have them. What parsing noted need not be looked at again.
 func (h *Header) plainFields(l *Limits, m Method, request bool) bool {
-	if h.flags&(unframed|noTail|oddField) != 0 {
+	if h.flags&(unframed|noTail|oddField|twice) != 0 {
 		return false
 	}
-	id, cseq := h.field(idCallID), h.field(idCSeq)
-	if id == nil || cseq == nil || h.field(idVia) == nil || h.field(idFrom) == nil || h.field(idTo) == nil {
-		return false
+	for k := range idCSeq - idVia + 1 {
+		if h.firsts[k] == 0 {
+			return false
+		}
 	}
 	if h.vias[1].at != 0 && h.viaLines() > l.vias() {
 		return false
 	}
-	if _, method := plainCSeq(h.value(cseq)); method == "" || request && method != m {
+	if v := h.value(h.field(idCallID)); run(v, 0, isPlain) < len(v) || v == "" {
 		return false
 	}
-	if v := h.value(id); run(v, 0, isPlain) < len(v) || v == "" {
-		return false
+	_, method := plainCSeq(h.value(h.field(idCSeq)))
+	if !request || method == "" {
+		return method != ""
 	}
-	return !request || h.plainRequest()
-}
-
-// plainRequest is plainFields for what only a request is asked for.
-func (h *Header) plainRequest() bool {
 	if f := h.field(idMaxForwards); f != nil {
 		if _, ok := number(h.value(f), 255); !ok {
 			return false
 		}
 	}
 	f := h.field(idContact)
-	return f == nil || plainAddr(h.value(f))
+	return method == m && (f == nil || plainAddr(h.value(f)))
 }
 
+//go:noinline
 func (h *Header) viaLines() (n int) {
 	l := h.list()
 	for i := range l {

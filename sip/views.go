@@ -16,17 +16,19 @@ func (h *Header) raw(id fieldID) (string, bool) {
 }
 
 // Via is the topmost Via value. Like all typed views it gives the zero value and ErrNoField when the field is absent, a *ParseError when it is malformed.
-func (h *Header) Via() (Via, error) {
+func (h *Header) Via() (v Via, err error) {
 	f := h.field(idVia)
 	if f == nil {
-		return Via{}, ErrNoField
+		return v, ErrNoField
 	}
 	s := h.value(f)
 	m := h.via(f)
 	if m == nil {
 		return firstVia(s)
 	}
-	return Via{s[:len("SIP/2.0")], s[len("SIP/2.0/"):m.transport], s[m.transport+1 : m.host], m.port, Params(s[m.params:])}, nil
+	v.Protocol, v.Transport = s[:len("SIP/2.0")], s[len("SIP/2.0/"):m.transport]
+	v.Host, v.Port, v.Params = s[m.transport+1:m.host], m.port, Params(s[m.params:])
+	return v, nil
 }
 
 // firstVia is Via for a value of unusual form.
@@ -81,10 +83,15 @@ func (h *Header) ViasContain(text string) bool {
 		if m := h.via(&l[i]); m != nil {
 			v = v[m.branch:m.branchEnd]
 		}
-		for ; len(v) >= len(text); v = v[1:] {
-			if v[0] == text[0] && v[:len(text)] == text {
+		for {
+			at := strings.IndexByte(v, text[0])
+			if at < 0 {
+				break
+			}
+			if v = v[at:]; strings.HasPrefix(v, text) {
 				return true
 			}
+			v = v[1:]
 		}
 	}
 	return false
