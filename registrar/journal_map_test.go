@@ -89,6 +89,9 @@ func TestMappedFileCannotAllocate(t *testing.T) {
 		require.EqualValues(t, windows+1, asked.Load(), "not asked again and again")
 		requireFile(t, path, all)
 		require.NoError(t, m.Close())
+		got, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(all, got), "nothing behind what was written")
 	}
 }
 

@@ -204,7 +204,7 @@ func (m *Memory) swap(sh *shard, hash uint64, old string, new text, now int64) (
 	when := sh.wheel.next()
 	sh.mu.Unlock()
 	if empty {
-		m.rest()
+		m.idle()
 	} else {
 		m.arm(when)
 	}

@@ -10,7 +10,8 @@ import (
 
 // An expiry is the one runtime timer of a Memory.
 type expiry struct {
-	armed atomic.Int64 // the tick the timer is set to; never: not set; sweeping: it will be set
+	armed atomic.Int64 // the tick the timer is set to; never: not set; sweeping: the sweep will set it
+	at    atomic.Int32 // the shard a sweep goes on with
 	mu    sync.Mutex   // guards timer
 	timer *time.Timer
 	done  bool
@@ -20,6 +21,12 @@ const (
 	sweeping = math.MinInt64
 	// sweepStep bounds the wheel steps taken under one hold of a shard's lock: some 10 us when every entry is out of the cache.
 	sweepStep = 16
+	// sweepBurst bounds the steps between two rests, of sweepRest each: they take most of a millisecond when all is out of the cache.
+	// Without rests a sweep of millions keeps a processor from the messages: with one P the runtime does not look at the network as long
+	// as a goroutine is ready, which one that yields always is, and a thread that never sleeps is taken off its processor by the system
+	// wherever it is, with a lock held for instance.
+	sweepBurst = 1024
+	sweepRest  = time.Millisecond
 	// longestNap bounds the error after the wall clock was set.
 	longestNap = time.Minute
 )
@@ -59,9 +66,9 @@ func (m *Memory) arm(when int64) {
 	}
 }
 
-// rest stops the timer of a store that has become empty. armed is reset first: an Update that put something in before
+// idle stops the timer of a store that has become empty. armed is reset first: an Update that put something in before
 // that is seen here by the count, one that comes later arms the timer itself.
-func (m *Memory) rest() {
+func (m *Memory) idle() {
 	m.expiry.armed.Store(never)
 	if m.aors.Load() != 0 {
 		m.rearm()
@@ -74,16 +81,36 @@ func (m *Memory) rest() {
 	}
 }
 
-// sweep takes out what has expired, a few entries at a time so that no Update or Lookup waits long, and sets the timer again.
+// sweep takes out what has expired, a few entries at a time so that no Update or Lookup waits long, and sets the timer: to go on after a
+// burst, or again. Two at once do no harm: an Update that emptied the store may have made room for another.
 func (m *Memory) sweep() {
 	m.expiry.armed.Store(sweeping)
-	for i := range m.shards {
-		for m.sweepShard(&m.shards[i]) {
+	taken := 0
+	for i := int(m.expiry.at.Swap(0)); i < memoryShards; {
+		steps := m.sweepShard(&m.shards[i])
+		if taken += steps; taken >= sweepBurst {
+			m.expiry.rest(i)
+			return
+		}
+		if steps < sweepStep {
+			i++
+		} else {
 			runtime.Gosched()
 		}
 	}
 	m.expiry.armed.Store(never)
 	m.rearm()
+}
+
+// rest has the sweep go on with a shard later.
+func (x *expiry) rest(shard int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done {
+		return
+	}
+	x.at.Store(int32(shard))
+	x.timer.Reset(sweepRest)
 }
 
 // rearm sets the timer to the earliest slot of all shards; armed must have been reset before.
@@ -98,21 +125,21 @@ func (m *Memory) rearm() {
 	m.arm(when)
 }
 
-// sweepShard does a bounded piece of work and reports whether more may be left.
-func (m *Memory) sweepShard(sh *shard) (more bool) {
+// sweepShard does a bounded piece of work and returns how many steps it took; fewer than sweepStep: nothing is left.
+func (m *Memory) sweepShard(sh *shard) (steps int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := time.Now().UnixNano()
-	for range sweepStep {
+	for ; steps < sweepStep; steps++ {
 		i, more := sh.wheel.pop(sh.entries, now/tick)
 		if !more {
-			return false
+			break
 		}
 		if i != 0 {
 			m.expire(sh, i, now)
 		}
 	}
-	return true
+	return steps
 }
 
 // expire takes the expired bindings out of an entry that has left the wheel.

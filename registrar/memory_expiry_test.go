@@ -48,6 +48,29 @@ func TestMemoryExpiry(t *testing.T) {
 	})
 }
 
+// A crowd that expires at once is taken out in bursts with rests between them, in which others have the processor, and is gone soon all the same.
+func TestMemoryRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(Memory)
+		defer m.Close()
+		for i := range 20 * sweepBurst {
+			put(t, m, fmt.Sprint(i), time.Second)
+		}
+		time.Sleep(time.Second - sweepRest/2) // the sweep begins at a whole second, which synctest's clock started at
+		synctest.Wait()
+		rests := 0
+		for left := m.Stats().AORs; left > 0; rests++ {
+			time.Sleep(sweepRest)
+			synctest.Wait()
+			was := left
+			left = m.Stats().AORs
+			require.LessOrEqual(t, was-left, sweepBurst+sweepStep)
+			require.Less(t, rests, 100)
+		}
+		require.Greater(t, rests, 20)
+	})
+}
+
 func put(t testing.TB, s Store, aor string, life time.Duration) {
 	t.Helper()
 	require.NoError(t, s.Update(context.Background(), AOR(aor), func([]Binding) ([]Binding, error) {

@@ -72,7 +72,7 @@ type Waiter interface {
 }
 
 // An Appender is a Store that can look up into memory of the caller's, which then need not be found for every call. The registrar uses it
-// in place of Lookup for calls to users, unless the store waits.
+// in place of Lookup for calls to users, unless the store waits: whoever wraps an engine and changes Lookup changes this too.
 type Appender interface {
 	// AppendLookup is Lookup that appends the bindings to dst and returns the longer slice; with an error nothing of what it appended counts.
 	// What the bindings refer to is read-only, and stays as it is when they are overwritten.

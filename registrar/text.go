@@ -33,26 +33,26 @@ func appendText(b []byte, aor AOR) []byte {
 
 func (t text) none() bool { return t.first == nil }
 
-// lengths must not be asked of the zero text. makeText wrote them, so they do not exceed the memory.
-func (t text) lengths() (aor, state int) {
+// split must not be asked of the zero text. makeText wrote the lengths, so they do not exceed the memory.
+func (t text) split() (aor AOR, state string) {
 	h := (*[textHeader]byte)(unsafe.Pointer(t.first))
-	return int(binary.LittleEndian.Uint32(h[:])), int(binary.LittleEndian.Uint32(h[4:]))
+	n := int(binary.LittleEndian.Uint32(h[:]))
+	all := unsafe.String(t.first, textHeader+n+int(binary.LittleEndian.Uint32(h[4:])))
+	return AOR(all[textHeader : textHeader+n]), all[textHeader+n:]
 }
 
 // aor of the zero text is "".
-func (t text) aor() AOR {
-	if t.none() {
-		return ""
+func (t text) aor() (aor AOR) {
+	if !t.none() {
+		aor, _ = t.split()
 	}
-	n, _ := t.lengths()
-	return AOR(unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(t.first), textHeader)), n))
+	return aor
 }
 
 // state returns the packed bindings; "" for the zero text.
-func (t text) state() string {
-	if t.none() {
-		return ""
+func (t text) state() (state string) {
+	if !t.none() {
+		_, state = t.split()
 	}
-	at, n := t.lengths()
-	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(t.first), textHeader+at)), n)
+	return state
 }

@@ -946,3 +946,83 @@ func TestRelayForkBefore(t *testing.T) {
 		s.over()
 	})
 }
+
+// TestRelayForkedEarlyMedia: an announcement with a tag of its own comes before the 200 of another. The session of the branch follows: the
+// engine hears of the callee who answers, and one delete ends it.
+func TestRelayForkedEarlyMedia(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		s := newStage(t, k, nil)
+		var asked []string
+		s.e.interfere = func(_ string, p rtprelay.Params) (rtprelay.Result, error, bool) {
+			asked = append(asked, p.SDP)
+			return rtprelay.Result{}, nil, false
+		}
+		announcement := audio("10.0.0.3", 30000, "")
+		s.bob.OnCall(func(c *siptest.Call) {
+			c.Respond(183, func(r *sip.Response) {
+				r.SetToTag("ivr-1")
+				r.SetBody("application/sdp", announcement)
+			})
+			time.Sleep(time.Second)
+			c.Answer()
+		})
+		call := s.alice.Invite(t, "sip:bob@example.com")
+		relays(t, &call.Expect(183).Header, 50000)
+		require.Equal(t, "offer 0 alice> 192.0.2.10\nanswer 0 alice>ivr 192.0.2.20 at fra/1 é", s.e.take(false))
+		answer := call.Expect(200)
+		relays(t, &answer.Header, 50000)
+		call.Ack()
+		in := s.bob.Incoming(t)
+		in.ExpectAck()
+		require.Equal(t, "answer 0 alice>bob 192.0.2.20 at fra/1 é", s.e.take(false))
+		require.Equal(t, []string{s.alice.SDP, announcement, s.bob.SDP}, asked)
+		require.Equal(t, 1, s.e.sessions())
+		require.Equal(t, 1, s.rl.Stats().Legs)
+
+		in.Reinvite() // the dialog that goes on is that of the 200
+		call.ExpectRequest(sip.INVITE)
+		call.ExpectAck()
+		require.Equal(t, "offer 0 alice>bob 192.0.2.20 swap at fra/1 é\nanswer 0 alice>bob 192.0.2.10 swap at fra/1 é", s.e.take(false))
+		in.Bye()
+		call.ExpectBye()
+		require.Equal(t, "delete 0 alice>bob", s.e.take(false))
+		s.over()
+	})
+}
+
+// TestRelayCancelCrosses200: the 200 wins, so its session stays until the BYE; a CANCEL that wins deletes it, whatever the early answer was.
+func TestRelayCancelCrosses200(t *testing.T) {
+	for _, crossing := range []bool{true, false} {
+		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+			s := newStage(t, k, nil)
+			k.Network.SetLink(bobIP, "", siptest.Link{Delay: 300 * time.Millisecond})
+			s.bob.Silent()
+			call := s.alice.Invite(t, "sip:bob@example.com")
+			in := s.bob.Incoming(t)
+			in.Respond(183, func(r *sip.Response) { r.SetBody("application/sdp", s.bob.SDP) })
+			relays(t, &call.Expect(183).Header, 50000)
+			require.Equal(t, "offer 0 alice> 192.0.2.10\nanswer 0 alice>bob 192.0.2.20 at fra/1 é", s.e.take(false))
+			if !crossing {
+				call.Cancel()
+				in.ExpectCancel()
+				require.Empty(t, s.e.take(false), "until the callee has said 487")
+				call.Expect(487)
+				require.Equal(t, "delete 0 alice>bob", s.e.take(false))
+				s.over()
+				return
+			}
+			in.Answer()
+			call.Cancel()
+			in.ExpectCancel()
+			relays(t, &call.Expect(200).Header, 50000)
+			call.Ack()
+			in.ExpectAck()
+			require.Equal(t, "answer 0 alice>bob 192.0.2.20 at fra/1 é", s.e.take(false), "and no delete")
+			require.Equal(t, 1, s.e.sessions())
+			call.Bye()
+			in.ExpectBye()
+			require.Equal(t, "delete 0 alice>bob", s.e.take(false))
+			s.over()
+		})
+	}
+}

@@ -37,6 +37,9 @@ type config struct {
 	keepalive time.Duration
 	alias     bool
 
+	serviceRoute []string
+	flowTimer    time.Duration
+
 	media     string
 	rtpproxy  []string
 	rtpengine []string
@@ -84,6 +87,8 @@ func parse(args []string) (config, error) {
 	f.DurationVar(&c.ring, "ring", 0, "how long phones ring before voicemail (default 30s with -voicemail, else 3 min)")
 	f.StringVar(&c.redirects, "redirects", "follow", "what becomes of a 3xx of a phone: follow it to users of ours, refuse it with 480, or pass it on")
 	f.DurationVar(&c.keepalive, "keepalive", 0, "how often phones behind NAT get an OPTIONS; those that do not answer three are removed (default 30s)")
+	many(&c.serviceRoute, "service-route", "`SIP URI`, with ;lr, by which phones are to send what they ask for (RFC 3608), in the 200 to every REGISTER: an edge proxy, or this server; may be repeated, the first is the nearest to the phone")
+	f.DurationVar(&c.flowTimer, "flow-timer", 0, "the longest that phones with RFC 5626 outbound may leave their connection without a keepalive, in whole seconds below 3m (default: they decide)")
 	f.BoolVar(&c.alias, "contact-alias", false, "write Kamailio's alias= into the Contacts of phones behind NAT and follow it: for farms that have Kamailio nodes, too")
 	f.StringVar(&c.media, "media", "nat", "relay media always, for calls that a nat is in, or never")
 	many(&c.rtpproxy, "rtpproxy", "`control socket` of an RTPProxy, as in udp:127.0.0.1:7722; may be repeated (default: a relay in this process)")

@@ -55,7 +55,12 @@ func TestFlags(t *testing.T) {
 		{args: "-media sometimes -redirects maybe -runner x", wrong: []string{"-media", "-redirects", "-runner"}},
 		{args: "-rtpproxy here -moh /nowhere/music -record /nowhere", wrong: []string{`"here"`, "-record"}},
 		{args: "-moh /nowhere/music", wrong: []string{"-moh"}},
-		{args: "-ring -1s -keepalive -1s", wrong: []string{"-ring", "-keepalive"}},
+		{args: "-service-route sip:192.0.2.7;lr -service-route <sips:edge.example.com:5061;lr> -flow-timer 120s"},
+		{args: "-ring -1s -keepalive -1s -flow-timer -1s", wrong: []string{"-ring", "-keepalive", "-flow-timer -1s is negative"}},
+		{args: "-flow-timer 1500ms", wrong: []string{"whole seconds"}},
+		{args: "-flow-timer 3m", wrong: []string{"closed after 3m0s"}},
+		{args: "-service-route 192.0.2.7 -service-route tel:+33 -service-route sip:192.0.2.7 -service-route sip:192.0.2.7;lr?a=b -flow-timer often",
+			wrong: []string{`-service-route "192.0.2.7": `, `"tel:+33" is no SIP URI`, `"sip:192.0.2.7" has no ;lr`, `"sip:192.0.2.7;lr?a=b" is no SIP URI`, "-flow-timer"}},
 		{args: "-check extra", wrong: []string{`"extra"`}},
 		{args: "-ring soon -nothing 7 extra -media sometimes -keepalive x -v=perhaps -trusted y", wrong: []string{"-ring", "-nothing", `"extra"`, "-media", "-keepalive", "-v", "-trusted"}},
 	} {

@@ -51,6 +51,7 @@ type proxy struct {
 	gateway   sip.URI
 	voicemail sip.URI
 	certs     *transport.Certificates
+	service   []sip.URI
 }
 
 // build makes the proxy and opens what it needs, but no socket. The config has been validated.
@@ -88,6 +89,9 @@ func (p *proxy) readFiles() (err error) {
 	if err == nil && c.users != "" {
 		p.users, err = openUsers(c.users)
 	}
+	if err == nil {
+		p.service, err = c.serviceRoutes()
+	}
 	if err == nil && c.cert != "" {
 		p.certs = &transport.Certificates{CertFile: c.cert, KeyFile: c.key}
 		err = p.certs.Reload()
@@ -117,6 +121,7 @@ func (p *proxy) assemble() {
 	if len(c.domains) > 0 {
 		p.registrar.Domains = c.domains
 	}
+	p.registrar.ServiceRoute, p.registrar.FlowTimer = p.service, c.flowTimer
 	p.registering, p.calling = &auth.Digest{QOP: qops}, &auth.Digest{Proxy: true, QOP: qops}
 	p.registering.Exempt = func(r *sipproxy.Request) bool {
 		return r.Method != sip.REGISTER || p.users == nil || !p.asksForPassword(r)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sipkit/sipkit/registrar/redisstore"
 	"github.com/sipkit/sipkit/rtprelay"
@@ -25,6 +26,7 @@ func (c *config) validate() error {
 		c.validateServer(),
 		c.validateStore(),
 		c.validateCalls(),
+		c.validateRegistrations(),
 		c.validateMedia(),
 		oneOf("-redirects", c.redirects, "follow", "refuse", "pass"),
 		oneOf("-runner", c.runner, "", "coroutine", "goroutine"),
@@ -137,10 +139,47 @@ func (c *config) validateMedia() error {
 	case c.oneSided > 0 && (c.rtpproxy != nil || c.rtpengine != nil):
 		errs = append(errs, errors.New("-media-one-sided is for the relay in this process: others have such an option of their own"))
 	}
+	return errors.Join(errs...)
+}
+
+// longestFlowTimer: transports close what was silent for so long.
+const longestFlowTimer = 3 * time.Minute
+
+func (c *config) validateRegistrations() error {
+	_, err := c.serviceRoutes()
+	errs := []error{err}
 	if c.keepalive < 0 {
 		errs = append(errs, fmt.Errorf("-keepalive %s is negative", c.keepalive))
 	}
+	switch {
+	case c.flowTimer < 0:
+		errs = append(errs, fmt.Errorf("-flow-timer %s is negative", c.flowTimer))
+	case c.flowTimer%time.Second != 0:
+		errs = append(errs, fmt.Errorf("-flow-timer %s: Flow-Timer counts whole seconds", c.flowTimer))
+	case c.flowTimer >= longestFlowTimer:
+		errs = append(errs, fmt.Errorf("-flow-timer %s: connections are closed after %s without traffic", c.flowTimer, longestFlowTimer))
+	}
 	return errors.Join(errs...)
+}
+
+// serviceRoutes reads -service-route. The error names every one that is no loose route (RFC 3608 §6.1).
+func (c *config) serviceRoutes() (list []sip.URI, err error) {
+	var errs []error
+	for _, s := range c.serviceRoute {
+		text := strings.TrimSuffix(strings.TrimPrefix(s, "<"), ">")
+		u, err := sip.ParseURI(text)
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("-service-route %q: %w", s, err))
+		case !u.IsSIP() || u.Host == "" || u.Headers != "":
+			errs = append(errs, fmt.Errorf("-service-route %q is no SIP URI to be routed by", s))
+		case !u.Params.Has("lr"):
+			errs = append(errs, fmt.Errorf("-service-route %q has no ;lr", s))
+		default:
+			list = append(list, u)
+		}
+	}
+	return list, errors.Join(errs...)
 }
 
 func oneOf(flag, value string, allowed ...string) error {

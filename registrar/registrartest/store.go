@@ -27,6 +27,7 @@ func TestStore(t *testing.T, open func(t *testing.T) registrar.Store) {
 		{"nothing there", testNothing},
 		{"add, change, remove", testRoundTrip},
 		{"several bindings keep their order", testOrder},
+		{"looked up into the caller's memory", testAppend},
 		{"every field, odd octets", testFields},
 		{"odd addresses", testOddAORs},
 		{"zero values", testZero},
@@ -112,6 +113,34 @@ func eventually(t testing.TB, cond func() bool) {
 		require.True(t, time.Now().Before(end), "did not happen in %v", patience)
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// testAppend is for stores that are registrar.Appenders.
+func testAppend(t *testing.T, k *kit) {
+	a, ok := k.Store.(registrar.Appender)
+	if !ok {
+		t.Skip("the store is no registrar.Appender")
+	}
+	const aor = "jan@kit.example"
+	before, first, second, other, gone := plain("before"), full(), plain("second"), plain("other"), plain("gone")
+	gone.Expires = time.Now().Add(50 * time.Millisecond)
+	k.put(t, aor, first, gone, second)
+	k.put(t, "other@kit.example", other)
+	eventually(t, func() bool { return len(k.lookup(t, aor)) == 2 })
+
+	list, err := a.AppendLookup(k.ctx, []registrar.Binding{before}, aor)
+	require.NoError(t, err)
+	equal(t, []registrar.Binding{before, first, second}, list)
+	kept := append([]registrar.Binding(nil), list[1:]...)
+	again, err := a.AppendLookup(k.ctx, list[:0], "other@kit.example")
+	require.NoError(t, err)
+	equal(t, []registrar.Binding{other}, again)
+	again, err = a.AppendLookup(k.ctx, again, "nobody@kit.example")
+	require.NoError(t, err)
+	equal(t, []registrar.Binding{other}, again)
+	clear(list)
+	equal(t, []registrar.Binding{first, second}, kept)
+	equal(t, []registrar.Binding{first, second}, k.lookup(t, aor))
 }
 
 func testNothing(t *testing.T, k *kit) {

@@ -61,6 +61,9 @@ func (d *Digest) challengeText(realm, nonce string, a Algorithms, stale bool) st
 		b = append(b, q...)
 		b = append(b, '"')
 	}
+	if d.hashesNames() {
+		b = append(b, ", userhash=true"...)
+	}
 	if stale {
 		b = append(b, ", stale=true"...)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Authorize answers a 401 or 407: it writes credentials for every realm of the challenge into req, by the strongest algorithm known
-// for each (RFC 8760 §2.5), and reports whether req is worth sending again. It is not when a challenge cannot be answered, or when req had credentials for the realm that were
+// for each (RFC 8760 §2.5), with the user's name hashed where the challenge asks for it (RFC 7616 §3.4.4), and reports whether req is worth sending again. It is not when a challenge cannot be answered, or when req had credentials for the realm that were
 // not merely stale: the password is wrong. It prefers qop auth to auth-int. The caller gives the request a new branch and a higher CSeq (§22.2); Server.Request makes
 // both for a request without them.
 func Authorize(req *sip.Request, challenge *sip.Response, user, password string) bool {
@@ -31,6 +31,7 @@ type demand struct {
 	realm, nonce, opaque string
 	hash                 Algorithms
 	session, stale       bool
+	userhash             bool
 	name                 string // of the algorithm, as written
 	qop                  QOP
 }
@@ -60,11 +61,13 @@ next:
 }
 
 func readDemand(p sip.AuthParams) (c demand, ok bool) {
-	var stale string
-	for name, to := range map[string]*string{"realm": &c.realm, "nonce": &c.nonce, "opaque": &c.opaque, "algorithm": &c.name, "stale": &stale} {
+	var stale, userhash string
+	for name, to := range map[string]*string{
+		"realm": &c.realm, "nonce": &c.nonce, "opaque": &c.opaque, "algorithm": &c.name, "stale": &stale, "userhash": &userhash,
+	} {
 		*to, _ = p.Get(name)
 	}
-	c.stale = lower(stale) == "true"
+	c.stale, c.userhash = lower(stale) == "true", lower(userhash) == "true"
 	c.hash, c.session, ok = parseAlgorithm(c.name)
 	qop, has := p.Get("qop")
 	if !has || qop == "" {
@@ -93,6 +96,9 @@ func answer(req *sip.Request, header string, d demand, user, password string) bo
 func (d demand) credentials(user string) *credentials {
 	c := &credentials{
 		username: user, realm: d.realm, nonce: d.nonce, algorithm: d.name, hash: d.hash, session: d.session, method: QOPNone,
+	}
+	if d.userhash {
+		c.username, c.hashed = string(d.hash.userHash(nil, d.realm, user)), true
 	}
 	if d.qop != QOPNone || d.session {
 		var b [12]byte
@@ -124,6 +130,9 @@ func (c *credentials) text(req *sip.Request, d demand, ha1 string) string {
 		}
 	}
 	quoted("username", c.username)
+	if c.hashed {
+		plain("userhash", "true")
+	}
 	quoted("realm", c.realm)
 	quoted("nonce", c.nonce)
 	quoted("uri", c.uri)

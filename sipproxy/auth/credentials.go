@@ -21,9 +21,11 @@ type credentials struct {
 	username, realm, nonce, uri, response string
 	algorithm, qop, cnonce, nc            string
 	extended                              string // username*
+	userhash                              string
 
 	hash    Algorithms
 	session bool
+	hashed  bool // username is H(username:realm)
 	method  qopKind
 	count   uint32
 	digest  [sumSize]byte
@@ -45,12 +47,29 @@ func parseCredentials(p sip.AuthParams) (c credentials, fault string) {
 		}
 		*slot = value
 	}
+	if fault := c.readUserHash(); fault != "" {
+		return c, fault
+	}
 	if c.extended != "" {
 		if fault := c.readName(); fault != "" {
 			return c, fault
 		}
 	}
 	return c, c.check()
+}
+
+func (c *credentials) readUserHash() string {
+	switch lower(c.userhash) {
+	case "", "false":
+		return ""
+	case "true":
+		c.hashed = true
+		if c.extended != "" {
+			return "digest username* with userhash" // RFC 7616 §3.4
+		}
+		return ""
+	}
+	return "malformed digest userhash"
 }
 
 // readName takes the user name from username*, which clients use for names that are not ASCII (RFC 7616 §3.4), in the notation of RFC 8187.
@@ -74,6 +93,8 @@ func (c *credentials) slot(name string) *string {
 		return &c.username
 	case "username*":
 		return &c.extended
+	case "userhash":
+		return &c.userhash
 	case "realm":
 		return &c.realm
 	case "nonce":

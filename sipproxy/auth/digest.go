@@ -40,6 +40,9 @@ type Digest struct {
 	Algorithms Algorithms
 	Session    bool // offer the -sess variants instead; they are accepted in any case
 	QOP        QOP  // offered and accepted; 0: QOPAuth. Credentials without qop (QOPNone) use up their nonce
+	// UserHash offers clients to send H(user:realm) in place of the user's name (RFC 7616 §3.4.4), so that nobody who reads along learns
+	// it from the credentials; From and To show what they show. Names as they are stay accepted. It needs a Source that is a UserHashSource.
+	UserHash bool
 	// AnyURI accepts a digest uri that is not the Request-URI: behind a proxy that rewrites it.
 	AnyURI bool
 
@@ -57,7 +60,7 @@ type Digest struct {
 
 // An Identity is an authenticated user.
 type Identity struct {
-	User  string // as in the credentials
+	User  string // as in the credentials, or whose hash it is that they have
 	Realm string
 }
 
@@ -223,20 +226,27 @@ func (d *Digest) check(ctx context.Context, r *sipproxy.Request, realm string, p
 		d.count.malformed.Add(1)
 		return Identity{}, refuse(r, 400, "Bad Request ("+fault+")")
 	}
-	if !c.understand() || d.offer(realm)&c.hash == 0 || d.qop()&c.method == 0 {
+	if !c.understand() || d.offer(realm)&c.hash == 0 || d.qop()&c.method == 0 || c.hashed && !d.hashesNames() {
 		d.count.notOffered.Add(1)
 		return Identity{}, d.challenge(r, realm, false)
 	}
+	name, known, err := d.name(ctx, realm, &c)
+	if err != nil {
+		return Identity{}, d.unavailable(ctx, r, err)
+	}
 	now := time.Now()
 	n, genuine := parseNonce(r.Server(), realm, c.nonce)
-	user, source := d.guesses.key(n.origin, c.username), d.guesses.key(n.origin, "")
+	user, source := d.guesses.key(n.origin, name), d.guesses.key(n.origin, "")
 	if d.tooMany(user, source, genuine, now) {
 		d.count.guessing.Add(1)
 		return Identity{}, refuse(r, 403, "Forbidden (too many failures)")
 	}
-	secret, err := d.secret(ctx, realm, c.username)
+	secret, err := d.secret(ctx, realm, name)
 	if err != nil {
 		return Identity{}, d.unavailable(ctx, r, err)
+	}
+	if !known {
+		secret = Secret{} // of a user whose name looks like the hash
 	}
 	if !d.right(&c, secret, r) {
 		d.guesses.failed(user, now)
@@ -247,7 +257,7 @@ func (d *Digest) check(ctx context.Context, r *sipproxy.Request, realm string, p
 		return Identity{}, d.challenge(r, realm, true)
 	}
 	d.count.accepted.Add(1)
-	return Identity{User: c.username, Realm: realm}, nil
+	return Identity{User: name, Realm: realm}, nil
 }
 
 // tooMany reports whether whoever got the nonce has guessed too often. With a nonce of somebody else's making nobody knows who that is, and

@@ -3,6 +3,7 @@
 //   - [Digest] challenges and verifies, as registrar (401) or proxy (407); [User] tells the handlers behind it who asks.
 //   - [Own] keeps users to their own addresses-of-record.
 //   - [Users] and [File] hold passwords; anything else that is a [Source] does.
+//   - [Digest].UserHash lets clients send a hash of their name in its place.
 //   - [Authorize] answers challenges, for clients and tests.
 //
 // Nonces are signed with Server.Keys: a challenge costs no memory, and is good after a restart and on other nodes. The counts of a nonce are
@@ -47,5 +48,5 @@
 //		log.Fatal(s.Run(context.Background()))
 //	}
 //
-// RFCs: 3261 §20.44, §22, 7616 (without userhash and Authentication-Info), 8760, 2617 and 2069 for old clients, 3323 (anonymous From).
+// RFCs: 3261 §20.44, §22, 7616 (without Authentication-Info), 8760, 2617 and 2069 for old clients, 3323 (anonymous From).
 package auth

@@ -106,6 +106,8 @@ type userKey struct{ realm, user string }
 type table struct {
 	users  map[userKey]Secret
 	realms map[string]*tally
+	names  map[nameKey]string // nil: not asked for yet
+	hashed sync.Once          // guards making names, where nothing else does
 }
 
 type tally struct {
@@ -123,6 +125,7 @@ func (t *table) set(realm, user string, s Secret) {
 		t.realms[realm] = new(tally)
 	}
 	t.realms[realm].add(s, 1)
+	t.hashName(userKey{realm, user}, s, true)
 }
 
 func (t *table) delete(realm, user string) {
@@ -132,6 +135,7 @@ func (t *table) delete(realm, user string) {
 	}
 	delete(t.users, userKey{realm, user})
 	t.realms[realm].add(old, -1)
+	t.hashName(userKey{realm, user}, old, false)
 	if t.realms[realm].users == 0 {
 		delete(t.realms, realm)
 	}
