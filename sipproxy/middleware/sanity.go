@@ -40,8 +40,9 @@ func (s Sanity) Middleware(next sipproxy.Handler) sipproxy.Handler {
 	if words == nil {
 		words = scanners()
 	}
+	known := newAgents(words)
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
-		if scanner(r.Get("User-Agent"), words) {
+		if known.in(r.Get("User-Agent")) {
 			return silence(r)
 		}
 		if fault := s.fault(r); fault != nil {
@@ -92,24 +93,45 @@ func keepalive(r *sipproxy.Request) bool {
 	return r.Method == sip.OPTIONS && r.URI.User == "" && len(r.Routes) == 0 && r.Server().IsLocal(r.URI)
 }
 
-func scanner(agent string, words []string) bool {
-	if agent == "" {
-		return false
+// agents are names that are looked for in User-Agent, whatever the case.
+type agents struct {
+	words  []string
+	starts [4]uint64 // a bit for each byte that one may start with
+}
+
+func newAgents(words []string) *agents {
+	a := new(agents)
+	for c := utf8.RuneSelf; c < 256; c++ {
+		a.start(byte(c)) // there are letters beyond ASCII that fold to ASCII ones
 	}
 	for _, w := range words {
-		if w != "" && containsFold(agent, w) {
+		if w == "" {
+			continue
+		}
+		a.words = append(a.words, w)
+		a.start(w[0])
+		a.start(w[0] ^ 0x20)
+		for c := 0; w[0] >= utf8.RuneSelf && c < 256; c++ {
+			a.start(byte(c))
+		}
+	}
+	return a
+}
+
+func (a *agents) start(c byte) { a.starts[c>>6] |= 1 << (c & 63) }
+
+func (a *agents) in(agent string) bool {
+	for i := range len(agent) {
+		if c := agent[i]; a.starts[c>>6]>>(c&63)&1 != 0 && a.at(agent[i:]) {
 			return true
 		}
 	}
 	return false
 }
 
-func containsFold(s, part string) bool {
-	for i := 0; i+len(part) <= len(s); i++ {
-		if a, b := s[i], part[0]; a != b && a^b != 0x20 && a < utf8.RuneSelf && b < utf8.RuneSelf {
-			continue // the common case, said cheaply: no letters in two cases, nor what folds to one
-		}
-		if strings.EqualFold(s[i:i+len(part)], part) {
+func (a *agents) at(s string) bool {
+	for _, w := range a.words {
+		if len(w) <= len(s) && strings.EqualFold(s[:len(w)], w) {
 			return true
 		}
 	}
