@@ -106,6 +106,9 @@ func (p Params) mayHave(name string) bool {
 
 // Get returns the value of the first parameter of that name, quotes kept, and whether the name is there at all.
 func (p Params) Get(name string) (value string, ok bool) {
+	if !p.mayHave(name) {
+		return "", false
+	}
 	if from, to, plain := plainParams(string(p), 0, name); plain {
 		return string(p[from:to]), from > 0
 	}
@@ -115,6 +118,9 @@ func (p Params) Get(name string) (value string, ok bool) {
 
 // Has reports whether the name is there, with or without a value.
 func (p Params) Has(name string) bool {
+	if !p.mayHave(name) {
+		return false
+	}
 	if from, _, plain := plainParams(string(p), 0, name); plain {
 		return from > 0
 	}
