@@ -122,6 +122,9 @@ func (h *Header) is(f *field, id fieldID, name string) bool {
 
 // find is the index of the first field of that name from index i on, or -1.
 func (h *Header) find(id fieldID, name string, i int) int {
+	if i == 0 && id != idOther {
+		return h.first(id)
+	}
 	l := h.list()
 	for ; i < len(l); i++ {
 		if l[i].id == id && (id != idOther || equalFold(h.name(&l[i]), name)) {
