@@ -14,7 +14,9 @@ func word(text string, at, end int) (from, to int) {
 	for at < len(text) && isBlank(text[at]) {
 		at++
 	}
-	for to = at; to < len(text) && !isBlank(text[to]); to++ {
+	to = at
+	for to < len(text) && !isBlank(text[to]) {
+		to++
 	}
 	return at, to
 }
@@ -24,7 +26,9 @@ func word(text string, at, end int) (from, to int) {
 //go:noinline
 func lastWord(text string, at, end int) (from, to int) {
 	to = trimEnd(text, at, end)
-	for from = to; from > at && !isBlank(text[from-1]); from-- {
+	from = to
+	for from > at && !isBlank(text[from-1]) {
+		from--
 	}
 	return from, to
 }
