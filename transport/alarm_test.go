@@ -31,8 +31,15 @@ func TestAlarm(t *testing.T) {
 			a.Set(time.Hour)
 			a.Set(time.Millisecond)
 			<-fired
-			a.Set(time.Hour)
+			a.Set(200 * time.Millisecond)
 			a.Stop()
+			later := make(chan struct{})
+			b := newAlarm(n, func() { close(later) })
+			b.Set(400 * time.Millisecond)
+			<-later
+			b.Close()
+			require.Empty(t, fired, "stopped")
+			a.Set(time.Hour)
 			a.Close()
 			a.Set(0)
 			a.Close()
