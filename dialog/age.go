@@ -128,9 +128,9 @@ func (s *shard) fire() {
 				reason = "session timer"
 			}
 			s.remove(d) // it stays confirmed until the worker is at it
-			old := !d.doomed
+			tooOld := !d.doomed
 			t.work.do(func() {
-				if t.expire(d, reason, hangup) && old {
+				if t.expire(d, reason, hangup) && tooOld {
 					t.count.expired.Add(1)
 				}
 			})

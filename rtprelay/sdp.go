@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/sipkit/sipkit/sip"
 )
 
 // maxMedia bounds the media descriptions of one body; each one costs a session at the engine.
@@ -198,7 +200,7 @@ func (p *sdpParser) connection(at, end, next int) {
 		a0 = f1
 	}
 	a1 := end
-	addr, ok := dotted(text[a0:a1])
+	addr, ok := sip.IPv4(text[a0:a1])
 	if !ok {
 		if a0, a1 = word(text, a0, end); a0 == a1 {
 			return

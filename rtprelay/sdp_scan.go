@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/sipkit/sipkit/sip"
 )
 
 // word finds the next blank-separated word of text[at:end]. In line, its loops would run on variables in memory; as lastWord's.
@@ -64,7 +66,7 @@ func port16(s string) (uint16, bool) {
 
 // literal reads an IP address; host names and zones (which mean nothing to another host) are none.
 func literal(s string) (netip.Addr, bool) {
-	if a, ok := dotted(s); ok {
+	if a, ok := sip.IPv4(s); ok {
 		return a, true
 	}
 	if s == "" || strings.IndexByte(s, '%') >= 0 || (strings.IndexByte(s, ':') < 0 && !(s[len(s)-1] >= '0' && s[len(s)-1] <= '9')) {
@@ -72,43 +74,6 @@ func literal(s string) (netip.Addr, bool) {
 	}
 	a, err := netip.ParseAddr(s)
 	return a, err == nil
-}
-
-// dotted is the short way for IPv4, some three times as fast as netip's. What it does not like may be an address all the same.
-func dotted(s string) (netip.Addr, bool) {
-	ip, n, start, dots := uint32(0), uint32(0), 0, 0
-	for i := range len(s) {
-		c := s[i]
-		if c == '.' {
-			if !isOctet(n, i-start) {
-				return netip.Addr{}, false
-			}
-			ip, n, start = ip<<8|n, 0, i+1
-			dots++
-			continue
-		}
-		if c -= '0'; c > 9 {
-			return netip.Addr{}, false
-		}
-		n = n*10 + uint32(c)
-	}
-	if dots != 3 || !isOctet(n, len(s)-start) {
-		return netip.Addr{}, false
-	}
-	return netip.AddrFrom4([4]byte{byte(ip >> 16), byte(ip >> 8), byte(ip), byte(n)}), true
-}
-
-// isOctet refuses numbers above 255 and leading zeros.
-func isOctet(n uint32, digits int) bool {
-	switch digits {
-	case 1:
-		return true
-	case 2:
-		return n >= 10
-	case 3:
-		return n >= 100 && n <= 255
-	}
-	return false
 }
 
 // appendDotted writes an IPv4 address, in half the time of netip's way.

@@ -43,6 +43,7 @@ func TestIPv4(t *testing.T) {
 		"192.0.2.255": true, "0.0.0.0": true, "255.255.255.255": true, "1.2.3.4": true,
 		"": false, "1.2.3": false, "1.2.3.4.5": false, "1.2.3.256": false, "01.2.3.4": false, "1..3.4": false, ".1.2.3": false, "1.2.3.": false,
 		"1.2.3.4 ": false, "::1": false, "a.b.c.d": false, "1.2.3.0004": false, "1.2.3.99999999999999999999": false,
+		".": false, "1.2.3.4.": false, "256.1.1.1": false, "1.2.3.00": false, "1.2.3.4x": false, "::ffff:1.2.3.4": false, "1.2.3.-4": false,
 	} {
 		a, is := IPv4(s)
 		require.Equal(t, ok, is, s)

@@ -74,30 +74,37 @@ func hostIP(host string) (netip.Addr, bool) {
 //
 //go:noinline
 func IPv4(s string) (a netip.Addr, ok bool) {
-	if len(s) > len("255.255.255.255") {
-		return a, false
-	}
-	var b [4]byte
-	at, n, digits := 0, 0, 0
+	ip, n, start, dots := uint32(0), uint32(0), 0, 0
 	for i := range len(s) {
-		switch c := s[i]; {
-		case isDigit(c):
-			if digits++; digits > 1 && n == 0 {
+		c := s[i]
+		if c == '.' {
+			if !isOctet(n, i-start) {
 				return a, false
 			}
-			if n = n*10 + int(c-'0'); n > 255 {
-				return a, false
-			}
-		case c == '.' && digits > 0 && at < 3:
-			b[at] = byte(n)
-			at, n, digits = at+1, 0, 0
-		default:
+			ip, n, start = ip<<8|n, 0, i+1
+			dots++
+			continue
+		}
+		if c -= '0'; c > 9 {
 			return a, false
 		}
+		n = n*10 + uint32(c)
 	}
-	if at != 3 || digits == 0 {
+	if dots != 3 || !isOctet(n, len(s)-start) {
 		return a, false
 	}
-	b[3] = byte(n)
-	return netip.AddrFrom4(b), true
+	return netip.AddrFrom4([4]byte{byte(ip >> 16), byte(ip >> 8), byte(ip), byte(n)}), true
+}
+
+// isOctet refuses numbers above 255 and leading zeros.
+func isOctet(n uint32, digits int) bool {
+	switch digits {
+	case 1:
+		return true
+	case 2:
+		return n >= 10
+	case 3:
+		return n >= 100 && n <= 255
+	}
+	return false
 }

@@ -32,7 +32,8 @@ func takeSocket(c *net.UDPConn) (*socket, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	return s, c.Close()
+	_ = c.Close() // the socket lives on
+	return s, nil
 }
 
 func dup(c *net.UDPConn) (fd int, err error) {
