@@ -92,7 +92,7 @@ func TestAdvertisedAndLocal(t *testing.T) {
 	require.Equal(t, "proxy.example.com", host)
 	require.Equal(t, port(0), p)
 	require.Zero(t, f.Listener())
-	f, err = l.FlowTo(addr(t, "udp:127.0.0.9:5060"), Flow{link: l.udp[1]})
+	f, err = l.FlowTo(addr(t, "udp:127.0.0.9:5060"), Flow{end: &l.udp[1].end})
 	require.NoError(t, err)
 	require.Equal(t, 1, f.Listener(), "the listener of from")
 }

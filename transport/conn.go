@@ -28,13 +28,11 @@ const linger = time.Second
 
 // A conn is one connection of a reliable protocol, accepted or dialled.
 type conn struct {
+	end
 	guard
 	l       *Layer
 	stack   stack
-	ln      *listener // accepting, or the one whose address is advertised; nil: none
-	remote  Addr
-	local   netip.AddrPort // our side as Flow.Local tells it: with the listener's port
-	bind    netip.Addr     // outbound: address to dial from; invalid: any
+	bind    netip.Addr // outbound: address to dial from; invalid: any
 	inbound bool
 	next    *conn        // in conns, same key
 	used    atomic.Int64 // last traffic, since Layer.base
@@ -60,14 +58,10 @@ type conn struct {
 
 // ---- link
 
-func (c *conn) localAddr(Flow) Addr  { return Addr{Proto: c.remote.Proto, AddrPort: c.local} }
-func (c *conn) proto() Proto         { return c.remote.Proto }
-func (c *conn) remoteAddr(Flow) Addr { return c.remote }
-func (c *conn) listening() *listener { return c.ln }
-func (c *conn) touch()               { c.used.Store(int64(time.Since(c.l.base))) }
-func (c *conn) idle() time.Duration  { return time.Since(c.l.base) - time.Duration(c.used.Load()) }
-func (c *conn) flow() Flow           { return Flow{link: c} }
-func (c *conn) pin(n int32)          { c.pins.Add(n) }
+func (c *conn) touch()              { c.used.Store(int64(time.Since(c.l.base))) }
+func (c *conn) idle() time.Duration { return time.Since(c.l.base) - time.Duration(c.used.Load()) }
+func (c *conn) flow() Flow          { return Flow{end: &c.end} }
+func (c *conn) pin(n int32)         { c.pins.Add(n) }
 
 func (c *conn) alive() bool {
 	c.mu.Lock()
@@ -100,7 +94,7 @@ func (c *conn) send(f Flow, m sip.Message, raw []byte, sink Sink) error {
 	if err != nil {
 		return err
 	}
-	return g.link.send(g, m, raw, sink)
+	return g.end.send(g, m, raw, sink)
 }
 
 func (c *conn) sendHere(f Flow, m sip.Message, raw []byte, sink Sink) error {

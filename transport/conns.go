@@ -139,7 +139,7 @@ func (t *conns) find(local, remote Addr) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for c := t.byKey[connKey(remote)]; c != nil; c = c.next {
-		if (local.IsZero() || local.AddrPort == c.local) && c.alive() {
+		if (local.IsZero() || local.AddrPort == c.local.AddrPort) && c.alive() {
 			return c
 		}
 	}
@@ -152,8 +152,8 @@ func (t *conns) flowTo(to Addr, from Flow) (Flow, error) {
 	if st == nil {
 		return Flow{}, ErrNotSupported
 	}
-	if c, ok := from.link.(*conn); ok && connKey(c.remote) == connKey(to) && c.alive() {
-		return c.flow(), nil
+	if e := from.end; e != nil && connKey(e.remote) == connKey(to) && e.alive() {
+		return Flow{end: e}, nil
 	}
 	if c := t.find(Addr{}, to); c != nil {
 		return c.flow(), nil
@@ -182,7 +182,8 @@ func (t *conns) flowTo(to Addr, from Flow) (Flow, error) {
 
 // outbound makes a connection that is not dialled yet.
 func (l *Layer) outbound(to Addr, st stack, from Flow) *conn {
-	c := &conn{l: l, stack: st, remote: to}
+	c := &conn{l: l, stack: st}
+	c.link, c.remote, c.local.Proto = c, to, to.Proto
 	c.touch()
 	ip := to.AddrPort.Addr()
 	c.ln = l.pick(to.Proto, ip, from)
@@ -190,14 +191,14 @@ func (l *Layer) outbound(to Addr, st stack, from Flow) *conn {
 		c.ln = l.pick(0, ip, from) // dialled without listening: under the address of another listener
 	}
 	if c.ln == nil {
-		c.local = netip.AddrPortFrom(l.routes.source(ip), 0)
+		c.local.AddrPort = netip.AddrPortFrom(l.routes.source(ip).addr(), 0)
 		return c
 	}
-	c.local = c.ln.addr.AddrPort
+	c.local.AddrPort = c.ln.addr.AddrPort
 	if c.ln.wildcard {
-		c.local = netip.AddrPortFrom(l.source(c.ln, ip, from), c.local.Port())
+		c.local.AddrPort = netip.AddrPortFrom(l.source(c.ln, ip, from).addr(), c.ln.addr.AddrPort.Port())
 	}
-	if a := c.local.Addr(); a.IsValid() && a.IsLoopback() == ip.IsLoopback() {
+	if a := c.local.AddrPort.Addr(); a.IsValid() && a.IsLoopback() == ip.IsLoopback() {
 		c.bind = a
 	}
 	return c

@@ -83,7 +83,7 @@ func (l *Layer) listen(ctx context.Context, spec string) error {
 		return err
 	}
 	ip := a.AddrPort.Addr()
-	ln := &listener{l: l, index: len(l.listeners), addr: a, wildcard: ip.IsUnspecified(), host: hostString(ip)}
+	ln := &listener{l: l, index: len(l.listeners), addr: a, wildcard: ip.IsUnspecified()}
 	switch a.Proto {
 	case UDP:
 		err = ln.listenUDP(ctx)
@@ -95,17 +95,24 @@ func (l *Layer) listen(ctx context.Context, spec string) error {
 	if err != nil {
 		return err
 	}
-	if adv != "" {
-		ln.advHost, ln.advPort, _ = parseAdvertised(adv)
-		if ln.advPort == 0 {
-			ln.advPort = ln.addr.AddrPort.Port()
-		}
-	}
+	ln.sayAs(adv)
 	l.listeners = append(l.listeners, ln)
 	l.udp = append(l.udp, ln.socks...)
 	l.noteOnly(ln)
-	l.plain = (l.plain || len(l.listeners) == 1) && !ln.wildcard && ln.advHost == "" && ln.addr.AddrPort.Addr().Is4()
+	l.plain = (l.plain || len(l.listeners) == 1) && !ln.wildcard && !ln.advertises && ln.addr.AddrPort.Addr().Is4()
 	return nil
+}
+
+// sayAs notes what to write as sent-by.
+func (ln *listener) sayAs(advertised string) {
+	if ln.advertises = advertised != ""; ln.advertises {
+		ln.host, ln.port, _ = parseAdvertised(advertised)
+	} else if !ln.wildcard {
+		ln.host = hostString(ln.addr.AddrPort.Addr())
+	}
+	if ln.port == 0 {
+		ln.port = ln.addr.AddrPort.Port()
+	}
 }
 
 // noteOnly keeps only up to date.
@@ -263,21 +270,21 @@ func (l *Layer) FlowTo(to Addr, from Flow) (Flow, error) {
 	}
 	ip := to.AddrPort.Addr()
 	if ln := l.only; ln != nil && ln.sameFamily(ip) {
-		return Flow{link: ln.sock(from), remote: to.AddrPort}, nil
+		return Flow{end: ln.sock(from), remote: to.AddrPort}, nil
 	}
 	ln := l.pick(UDP, ip, from)
 	if ln == nil {
 		return Flow{}, ErrNoAddress
 	}
-	return Flow{link: ln.sock(from), remote: to.AddrPort, local: l.source(ln, ip, from)}, nil
+	return Flow{end: ln.sock(from), remote: to.AddrPort, local: l.source(ln, ip, from)}, nil
 }
 
 // sock prefers the very socket of from, so that one of several readers keeps a call.
-func (ln *listener) sock(from Flow) *udpSock {
-	if k, ok := from.link.(*udpSock); ok && k.ln == ln {
-		return k
+func (ln *listener) sock(from Flow) *end {
+	if from.Proto() == UDP && from.end.ln == ln {
+		return from.end
 	}
-	return ln.socks[0]
+	return &ln.socks[0].end
 }
 
 // FindFlow finds the existing flow of a stored (local, remote) pair, as Flow.Local and Flow.Remote gave them; false when
@@ -291,7 +298,7 @@ func (l *Layer) FindFlow(local, remote Addr) (Flow, bool) {
 		if c == nil {
 			return Flow{}, false
 		}
-		return Flow{link: c}, true
+		return c.flow(), true
 	}
 	if local.IsZero() {
 		f, err := l.FlowTo(remote, Flow{})
@@ -301,9 +308,9 @@ func (l *Layer) FindFlow(local, remote Addr) (Flow, bool) {
 		if ln.addr.Proto != UDP || ln.addr.AddrPort.Port() != local.AddrPort.Port() || !ln.covers(local.AddrPort.Addr()) {
 			continue
 		}
-		f := Flow{link: ln.socks[0], remote: remote.AddrPort}
+		f := Flow{end: &ln.socks[0].end, remote: remote.AddrPort}
 		if ln.wildcard {
-			f.local = local.AddrPort.Addr()
+			f.local = sourceOf(local.AddrPort.Addr())
 		}
 		return f, true
 	}

@@ -9,37 +9,22 @@ import (
 
 // A listener is one listen address and its sockets.
 type listener struct {
-	l        *Layer
-	index    int
-	addr     Addr // bound, with its real port
-	wildcard bool
-	host     string // of addr as sent-by; unused for a wildcard
-	advHost  string // advertised; "" when not
-	advPort  uint16
-	socks    []*udpSock   // UDP
-	accept   net.Listener // reliable protocols
-}
-
-// sentBy is what to advertise when our side is a and nothing else was asked for.
-func (ln *listener) sentBy(a netip.AddrPort) (string, uint16) {
-	if !ln.wildcard {
-		return ln.host, a.Port()
-	}
-	if s, ok := ln.l.hosts[a.Addr()]; ok {
-		return s, a.Port()
-	}
-	return hostString(a.Addr()), a.Port()
+	l          *Layer
+	host       string // as sent-by, with port: what to advertise, else of addr; "" for a wildcard that advertises nothing
+	port       uint16
+	advertises bool // host and port were asked for
+	wildcard   bool
+	index      int
+	addr       Addr         // bound, with its real port
+	socks      []*udpSock   // UDP
+	accept     net.Listener // reliable protocols
 }
 
 func (ln *listener) advertised() string {
-	if ln.advHost != "" {
-		return ln.advHost + ":" + uitoa(ln.advPort)
+	if ln.host != "" {
+		return ln.host + ":" + uitoa(ln.port)
 	}
-	host := ln.host
-	if ln.wildcard {
-		host = hostString(ln.addr.AddrPort.Addr())
-	}
-	return host + ":" + uitoa(ln.addr.AddrPort.Port())
+	return hostString(ln.addr.AddrPort.Addr()) + ":" + uitoa(ln.addr.AddrPort.Port())
 }
 
 // sameFamily: IPv6 sockets are IPv6 only.
@@ -63,14 +48,14 @@ func (l *Layer) pick(p Proto, to netip.Addr, from Flow) *listener {
 	var best *listener
 	top := -1
 	var own *listener
-	if from.link != nil {
-		own = from.link.listening()
+	if from.end != nil {
+		own = from.end.ln
 	}
 	for _, ln := range l.listeners {
 		if p != 0 && ln.addr.Proto != p {
 			continue
 		}
-		if s := ln.score(to, own, from.local); s > top {
+		if s := ln.score(to, own, from.local.addr()); s > top {
 			best, top = ln, s
 		}
 	}
@@ -115,22 +100,19 @@ func (l *Layer) neighbours(a, b netip.Addr) bool {
 
 // source is the address of ours from which a wildcard listener reaches to. An address that from used is kept when it is on the
 // same subnet as the one the system would choose (a floating address).
-func (l *Layer) source(ln *listener, to netip.Addr, from Flow) netip.Addr {
+func (l *Layer) source(ln *listener, to netip.Addr, from Flow) source {
 	if !ln.wildcard {
-		return netip.Addr{}
+		return source{}
 	}
-	var last netip.Addr
-	if from.link != nil {
-		last = from.link.localAddr(from).AddrPort.Addr()
-	}
+	last := from.Local().AddrPort.Addr()
 	if to.IsLoopback() && last.IsLoopback() && last.Is4() == to.Is4() {
-		return last
+		return sourceOf(last)
 	}
-	ip := l.routes.source(to)
-	if last.IsValid() && last != ip && l.neighbours(last, ip) {
-		return last
+	s := l.routes.source(to)
+	if ip := s.addr(); last.IsValid() && last != ip && l.neighbours(last, ip) {
+		return sourceOf(last)
 	}
-	return ip
+	return s
 }
 
 // An addresser is a Net that knows the addresses of its machine. Those of the real machine mean nothing on another network.
@@ -189,7 +171,7 @@ func (l *Layer) IsLocal(host string, port uint16, p Proto) bool {
 		if want == ln.addr.AddrPort.Port() && literal && ln.covers(ip) {
 			return true
 		}
-		if want == ln.advPort && ln.advHost != "" && sameHost(ln.advHost, host, ip, literal) {
+		if want == ln.port && ln.advertises && sameHost(ln.host, host, ip, literal) {
 			return true
 		}
 	}
@@ -199,7 +181,7 @@ func (l *Layer) IsLocal(host string, port uint16, p Proto) bool {
 // strange reports, by comparing texts, whether host and port are no listener's, when all are plain: IPv4 has but one spelling.
 func (l *Layer) strange(host string, port uint16) bool {
 	for _, ln := range l.listeners {
-		if ln.host == host && (port == 0 || port == ln.addr.AddrPort.Port()) {
+		if ln.host == host && (port == 0 || port == ln.port) {
 			return false
 		}
 	}

@@ -20,7 +20,7 @@ type routes struct {
 }
 
 type route struct {
-	source  netip.Addr
+	source  source
 	expires time.Duration // since Layer.base
 }
 
@@ -29,8 +29,8 @@ func (r *routes) init(l *Layer) {
 	r.to = make(map[netip.Addr]route)
 }
 
-// source is our address towards to; when it cannot be known, any of ours of that family, else invalid.
-func (r *routes) source(to netip.Addr) netip.Addr {
+// source is our address towards to; when it cannot be known, any of ours of that family, else none.
+func (r *routes) source(to netip.Addr) source {
 	now := time.Since(r.l.base)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -40,7 +40,7 @@ func (r *routes) source(to netip.Addr) netip.Addr {
 	if len(r.to) >= routeMax {
 		clear(r.to)
 	}
-	e := route{source: r.ask(to), expires: now + routeLife}
+	e := route{source: sourceOf(r.ask(to)), expires: now + routeLife}
 	r.to[to] = e
 	return e.source
 }

@@ -42,14 +42,12 @@ func (l *Layer) accepted(ln *listener, nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	local := ln.addr.AddrPort
+	local := ln.addr
 	if own, ok := addrPortOf(nc.LocalAddr()); ok && ln.wildcard {
-		local = netip.AddrPortFrom(own.Addr(), local.Port())
+		local.AddrPort = netip.AddrPortFrom(own.Addr(), local.AddrPort.Port())
 	}
-	c := &conn{
-		l: l, ln: ln, stack: stackOf(ln.addr.Proto), inbound: true, state: connecting,
-		remote: Addr{Proto: ln.addr.Proto, AddrPort: remote}, local: local,
-	}
+	c := &conn{l: l, stack: stackOf(local.Proto), inbound: true, state: connecting}
+	c.end = end{link: c, ln: ln, local: local, remote: Addr{Proto: local.Proto, AddrPort: remote}}
 	c.touch()
 	if !l.conns.admit(c) {
 		l.stats.connsRefused.Add(1)

@@ -39,20 +39,21 @@ type packetIO interface {
 type slot struct {
 	buf   []byte
 	to    netip.AddrPort
-	local netip.Addr
+	local source
 }
 
 // A udpSock is one UDP socket with its reader and its queue of datagrams to send.
 type udpSock struct {
+	end
 	guard
 	l  *Layer
-	ln *listener
 	io packetIO
 
 	// The reader's, owned by its turn.
 	i, n    int // next and end of the batch
 	errs    int // errors in a row
 	sources sources
+	own     ownAddr
 
 	pending atomic.Int32 // used slots
 	mu      sync.Mutex
@@ -66,7 +67,7 @@ func (ln *listener) listenUDP(ctx context.Context) error {
 			ln.close()
 			return err
 		}
-		k := &udpSock{l: ln.l, ln: ln}
+		k := &udpSock{l: ln.l}
 		k.loop, k.done = k.read, func() {}
 		ln.bound(pc.LocalAddr()) // further sockets bind to the port the first one got
 		if b, ok := pc.(interface{ SetReadBuffer(int) error }); ok {
@@ -77,6 +78,7 @@ func (ln *listener) listenUDP(ctx context.Context) error {
 			ln.close()
 			return err
 		}
+		k.end = end{link: k, ln: ln, local: ln.addr}
 		ln.socks = append(ln.socks, k)
 		if !ln.reuse() {
 			break
@@ -170,10 +172,7 @@ func (k *udpSock) failed(t *turn, to netip.AddrPort, sent []byte, err error) boo
 func (k *udpSock) datagram(t *turn, i int) bool {
 	l := k.l
 	data, from, local := k.io.datagram(i)
-	if k.ln.wildcard && !local.IsValid() { // the socket does not tell
-		local = l.routes.source(from.Addr())
-	}
-	f := Flow{link: k, remote: from, local: local}
+	f := Flow{end: &k.end, remote: from, local: k.source(from, local)}
 	switch {
 	case isKeepalive(data):
 		l.stats.keepalives.Add(1)
@@ -192,6 +191,25 @@ func (k *udpSock) datagram(t *turn, i int) bool {
 		l.stats.trailing.Add(1)
 	}
 	return t.message(m, f, data, &k.sources)
+}
+
+// An ownAddr remembers the address of ours that the last datagram came to: mostly the next one comes there, too.
+type ownAddr struct {
+	ip     netip.Addr
+	source source
+}
+
+// source is the address from which to answer a datagram that came from from to local; local is invalid when the socket does not tell.
+func (k *udpSock) source(from netip.AddrPort, local netip.Addr) source {
+	switch {
+	case !k.ln.wildcard:
+		return source{}
+	case !local.IsValid():
+		return k.l.routes.source(from.Addr())
+	case local != k.own.ip:
+		k.own = ownAddr{local, sourceOf(local)}
+	}
+	return k.own.source
 }
 
 // isKeepalive: empty datagrams, CRLFs and the few zero bytes that phones send.
@@ -292,20 +310,9 @@ func (k *udpSock) refused(s *slot, err error) {
 
 // ---- link
 
-func (k *udpSock) localAddr(f Flow) Addr {
-	a := k.ln.addr
-	if f.local.IsValid() {
-		a.AddrPort = netip.AddrPortFrom(f.local, a.AddrPort.Port())
-	}
-	return a
-}
-
-func (k *udpSock) proto() Proto           { return UDP }
-func (k *udpSock) remoteAddr(f Flow) Addr { return Addr{Proto: UDP, AddrPort: f.remote} }
-func (k *udpSock) listening() *listener   { return k.ln }
-func (k *udpSock) alive() bool            { return !k.l.isClosed() }
-func (k *udpSock) forget(Sink)            {}
-func (k *udpSock) pin(int32)              {}
-func (k *udpSock) release()               { k.l.handOver(&k.guard) }
-func (k *udpSock) reading() bool          { return k.inCall() }
-func (k *udpSock) close() error           { return nil }
+func (k *udpSock) alive() bool   { return !k.l.isClosed() }
+func (k *udpSock) forget(Sink)   {}
+func (k *udpSock) pin(int32)     {}
+func (k *udpSock) release()      { k.l.handOver(&k.guard) }
+func (k *udpSock) reading() bool { return k.inCall() }
+func (k *udpSock) close() error  { return nil }

@@ -285,18 +285,18 @@ func (x *mmsgIO) fill(i int, s *slot) {
 		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&x.out.names[i]))
 		sa.Family, sa.Port, sa.Addr = unix.AF_INET, port, s.to.Addr().As4()
 		h.Namelen = unix.SizeofSockaddrInet4
-		if s.local.IsValid() {
+		if !s.local.isNone() {
 			info := cmsg[unix.Inet4Pktinfo](h, &x.out.ctl[i], unix.IPPROTO_IP, unix.IP_PKTINFO)
-			info.Spec_dst = s.local.As4()
+			info.Spec_dst = s.local.addr().As4()
 		}
 		return
 	}
 	sa := &x.out.names[i]
 	sa.Family, sa.Port, sa.Addr, sa.Scope_id = unix.AF_INET6, port, s.to.Addr().As16(), scope(s.to.Addr())
 	h.Namelen = unix.SizeofSockaddrInet6
-	if s.local.IsValid() {
+	if !s.local.isNone() {
 		info := cmsg[unix.Inet6Pktinfo](h, &x.out.ctl[i], unix.IPPROTO_IPV6, unix.IPV6_PKTINFO)
-		info.Addr = s.local.As16()
+		info.Addr = s.local.addr().As16()
 	}
 }
 

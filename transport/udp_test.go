@@ -95,7 +95,7 @@ func TestUDPBatchLeavesAtItsEnd(t *testing.T) {
 	to := Addr{Proto: UDP, AddrPort: netip.MustParseAddrPort(peer.LocalAddr().String())}
 	f, err := l.FlowTo(to, Flow{})
 	require.NoError(t, err)
-	k := f.link.(*udpSock)
+	k := f.end.link.(*udpSock)
 	l.Hold()
 	l.Hold()
 	for i := range slotCount + 10 {
@@ -181,13 +181,13 @@ func TestUDPReaders(t *testing.T) {
 	l, r := layer(t, Config{Readers: 4}, "udp:127.0.0.1:0")
 	require.Len(t, l.Addrs(), 1)
 	require.Len(t, l.udp, 4)
-	used := map[link]bool{}
+	used := map[*end]bool{}
 	for i := range 64 {
 		peer := udpClient(t, "127.0.0.1:0")
 		_, err := peer.WriteToUDPAddrPort([]byte(options("SIP/2.0/UDP h;branch=z9hG4bK1;rport", i)), l.Addrs()[0].AddrPort)
 		require.NoError(t, err)
 		in := r.next(t)
-		used[in.f.link] = true
+		used[in.f.end] = true
 		require.NoError(t, in.f.SendRaw([]byte("answer"), nil))
 		buf := make([]byte, 10)
 		_, from, err := peer.ReadFromUDPAddrPort(buf)

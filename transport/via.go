@@ -53,10 +53,10 @@ func sameIP(host string, addr netip.Addr) bool {
 // ReplyFlow is the flow on which answers to a request received on f leave, by §18.2.2 and RFC 3581: computed once per
 // transaction. top is the Via with received and rport filled in.
 func (l *Layer) ReplyFlow(f Flow, top sip.Via) Flow {
-	if f.link == nil {
+	if f.end == nil {
 		return f
 	}
-	proto, source := f.link.proto(), f.remote
+	proto, source := f.Proto(), f.remote
 	port := top.Port
 	if port == 0 {
 		port = proto.DefaultPort()
@@ -109,7 +109,7 @@ func (l *Layer) ViaFlow(v sip.Via, from Flow) (Flow, error) {
 	}
 	if rport != 0 {
 		if c := l.conns.find(Addr{}, Addr{Proto: p, AddrPort: netip.AddrPortFrom(ip, rport)}); c != nil {
-			return Flow{link: c, remote: netip.AddrPortFrom(ip, port)}, nil
+			return Flow{end: &c.end, remote: netip.AddrPortFrom(ip, port)}, nil
 		}
 	}
 	to := Addr{Proto: p, AddrPort: netip.AddrPortFrom(ip, port)}
