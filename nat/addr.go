@@ -7,8 +7,6 @@ import (
 	"github.com/sipkit/sipkit/transport"
 )
 
-var thisNetwork = netip.PrefixFrom(netip.AddrFrom4([4]byte{}), 8)
-
 // Private reports whether nobody outside its own network reaches a.
 func Private(a netip.Addr) bool {
 	a = a.Unmap()
@@ -31,15 +29,15 @@ func Private(a netip.Addr) bool {
 }
 
 // uriPort is the port a URI means when it names none.
-func uriPort(u sip.URI) uint16 {
+func uriPort(u *sip.URI) uint16 {
 	if u.Port != 0 {
 		return u.Port
 	}
 	return uriProto(u).DefaultPort()
 }
 
-func uriProto(u sip.URI) transport.Proto {
-	if u.Params == "" && !u.IsSIPS() { // nearly always
+func uriProto(u *sip.URI) transport.Proto {
+	if u.Params == "" && u.Scheme == "sip" { // nearly always
 		return transport.UDP
 	}
 	p, ok := transport.ParseProto(u.Transport())
@@ -63,10 +61,20 @@ func hostText(a netip.Addr) string {
 	return a.String()
 }
 
-// viaIP is the sent-by host as an address.
-func viaIP(v sip.Via) (netip.Addr, bool) {
-	if ip, ok := sip.IPv4(v.Host); ok {
-		return ip, true
+// A place is a host as a message names it, and its address when it is one.
+type place struct {
+	host    string
+	ip      netip.Addr
+	literal bool
+}
+
+// read reads a host, but not the one it has read last: most phones write the same into Via and Contact.
+func (p *place) read(host string) {
+	if host == p.host {
+		return
 	}
-	return sip.URI{Host: v.Host}.IP()
+	p.host = host
+	if p.ip, p.literal = sip.IPv4(host); !p.literal {
+		p.ip, p.literal = sip.URI{Host: host}.IP()
+	}
 }

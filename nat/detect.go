@@ -30,12 +30,13 @@ func Detect(r *sipproxy.Request) Reasons { return detect(r, ^Reasons(0)) }
 
 func detect(r *sipproxy.Request, tests Reasons) (found Reasons) {
 	source := r.Source.AddrPort
+	var at place
 	if via, err := r.Via(); err == nil && tests&(ViaSource|ViaPrivate|SourcePort) != 0 {
-		found |= viaReasons(via, r.Source)
+		found |= viaReasons(&via, &at, r.Source)
 	}
 	if tests&(ContactPrivate|ContactPort) != 0 {
 		if c, _, err := r.Contact(); err == nil { // the first, as Kamailio
-			found |= contactReasons(c, source)
+			found |= contactReasons(c, &at, source)
 		}
 	}
 	if tests&(SDPPrivate|SDPSource) != 0 {
@@ -60,7 +61,7 @@ func DetectReply(b *sipproxy.Branch, res *sip.Response) (found Reasons) {
 	found = sdpReasons(res.Body(), at.Addr())
 	var c sip.NameAddr
 	if _, err := res.FirstContact(&c); err == nil {
-		found |= contactReasons(&c, at)
+		found |= contactReasons(&c, new(place), at)
 	}
 	if Private(at.Addr()) {
 		found |= SourcePrivate
@@ -77,7 +78,7 @@ func Callee(b *sipproxy.Branch) (found Reasons) {
 	if !ok || !b.Remote.AddrPort.IsValid() {
 		return 0
 	}
-	if ip.Unmap() != b.Remote.AddrPort.Addr() || uriPort(b.Request.URI) != b.Remote.AddrPort.Port() {
+	if ip.Unmap() != b.Remote.AddrPort.Addr() || uriPort(&b.Request.URI) != b.Remote.AddrPort.Port() {
 		found |= Destination
 	}
 	if Private(ip) {
@@ -89,12 +90,12 @@ func Callee(b *sipproxy.Branch) (found Reasons) {
 	return found
 }
 
-func viaReasons(v sip.Via, source transport.Addr) (found Reasons) {
-	ip, literal := viaIP(v)
-	if !literal || ip.Unmap().WithZone("") != source.AddrPort.Addr().WithZone("") {
+func viaReasons(v *sip.Via, at *place, source transport.Addr) (found Reasons) {
+	at.read(v.Host)
+	if !at.literal || at.ip.Unmap().WithZone("") != source.AddrPort.Addr().WithZone("") {
 		found |= ViaSource // a name counts as different, as with Kamailio
 	}
-	if literal && Private(ip) {
+	if at.literal && Private(at.ip) {
 		found |= ViaPrivate
 	}
 	port := v.Port
@@ -107,14 +108,15 @@ func viaReasons(v sip.Via, source transport.Addr) (found Reasons) {
 	return found
 }
 
-func contactReasons(c *sip.NameAddr, source netip.AddrPort) (found Reasons) {
+func contactReasons(c *sip.NameAddr, at *place, source netip.AddrPort) (found Reasons) {
 	if c.Star || !c.URI.IsSIP() {
 		return 0
 	}
-	if ip, ok := c.URI.IP(); ok && Private(ip) {
+	at.read(c.URI.Host)
+	if at.literal && Private(at.ip) {
 		found |= ContactPrivate
 	}
-	if uriPort(c.URI) != source.Port() {
+	if uriPort(&c.URI) != source.Port() {
 		found |= ContactPort
 	}
 	return found

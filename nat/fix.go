@@ -113,7 +113,7 @@ const aliasPurpose = "contact-alias"
 // needless: the Contact says already where the peer is.
 func (x *Fix) needless(u sip.URI, at transport.Addr) bool {
 	ip, ok := u.IP()
-	return ok && ip.Unmap() == at.AddrPort.Addr().Unmap() && uriPort(u) == at.AddrPort.Port() && uriProto(u) == at.Proto
+	return ok && ip.Unmap() == at.AddrPort.Addr().Unmap() && uriPort(&u) == at.AddrPort.Port() && uriProto(&u) == at.Proto
 }
 
 // follow takes an alias of ours off the Request-URI and sends the request there; it returns the code that refuses it.

@@ -54,7 +54,7 @@ func TestViaReasons(t *testing.T) {
 	} {
 		v, err := sip.ParseVia(x.via)
 		require.NoError(t, err)
-		require.Equal(t, x.want.String(), viaReasons(v, source(x.source)).String(), "%s from %s", x.via, x.source)
+		require.Equal(t, x.want.String(), viaReasons(&v, new(place), source(x.source)).String(), "%s from %s", x.via, x.source)
 	}
 }
 
@@ -76,7 +76,7 @@ func TestContactReasons(t *testing.T) {
 		var c sip.NameAddr
 		_, err := r.FirstContact(&c)
 		require.NoError(t, err)
-		require.Equal(t, want.String(), contactReasons(&c, at).String(), contact)
+		require.Equal(t, want.String(), contactReasons(&c, new(place), at).String(), contact)
 	}
 }
 

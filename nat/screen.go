@@ -126,38 +126,31 @@ func (s *Screen) contact(r *sipproxy.Request, c *sip.NameAddr) bool {
 	if !literal || Private(ip) {
 		return true
 	}
-	p := uriProto(c.URI)
-	port := c.URI.Port
-	if port == 0 {
-		port = p.DefaultPort()
-	}
 	host := c.URI.Host
 	if !ip.Is4() {
+		ip = ip.Unmap().WithZone("")
 		host = hostText(ip)
 	}
-	return s.allows(r, transport.Addr{Proto: p, AddrPort: netip.AddrPortFrom(ip.Unmap(), port)}, host)
+	return s.allows(r, ip, host, uriPort(&c.URI), uriProto(&c.URI))
 }
 
 // Allows reports whether the sender of r may have something sent to an address.
 func (s *Screen) Allows(r *sipproxy.Request, to transport.Addr) bool {
-	return s.allows(r, to, "")
+	ip := to.AddrPort.Addr().Unmap().WithZone("")
+	return ip.IsValid() && s.allows(r, ip, hostText(ip), to.AddrPort.Port(), to.Proto)
 }
 
-// allows is given how the address stands in a URI, where that is known.
-func (s *Screen) allows(r *sipproxy.Request, to transport.Addr, host string) bool {
-	ip := to.AddrPort.Addr().Unmap().WithZone("")
-	switch {
-	case !ip.IsValid() || to.AddrPort.Port() == 0:
+// allows is given how the address stands in a URI, too. It is neither mapped nor has it a zone.
+func (s *Screen) allows(r *sipproxy.Request, ip netip.Addr, host string, port uint16, p transport.Proto) bool {
+	if port == 0 || nobodys(ip) || r.Server().IsLocalHost(host, port, p) {
 		return false
-	case nobodys(ip):
-		return false
-	case ownAddress(r.Server(), to, host):
-		return false
-	case len(s.Allow) > 0 && s.allowed(ip):
-		return true
 	}
 	source := r.Source.AddrPort.Addr().Unmap()
 	switch {
+	case ip == source:
+		return true
+	case len(s.Allow) > 0 && s.allowed(ip):
+		return true
 	case ip.IsLoopback():
 		return source.IsLoopback()
 	case Private(ip):
@@ -168,10 +161,12 @@ func (s *Screen) allows(r *sipproxy.Request, to transport.Addr, host string) boo
 
 // nobodys: no single host has the address.
 func nobodys(ip netip.Addr) bool {
-	return ip.IsMulticast() || ip.IsUnspecified() || thisNetwork.Contains(ip) || ip == broadcast
+	if !ip.Is4() {
+		return ip.IsMulticast() || ip.IsUnspecified()
+	}
+	b := ip.As4()
+	return b[0] == 0 || b[0]&0xf0 == 0xe0 || b == [4]byte{255, 255, 255, 255} // this network, multicast, broadcast
 }
-
-var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 func (s *Screen) allowed(ip netip.Addr) bool {
 	s.once.Do(func() {
@@ -183,11 +178,4 @@ func (s *Screen) allowed(ip netip.Addr) bool {
 		}
 	})
 	return s.allow.Contains(ip)
-}
-
-func ownAddress(s *sipproxy.Server, to transport.Addr, host string) bool {
-	if host == "" {
-		host = hostText(to.AddrPort.Addr())
-	}
-	return s.IsLocalHost(host, to.AddrPort.Port(), to.Proto)
 }

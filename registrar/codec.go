@@ -204,17 +204,14 @@ func appendBinding(b []byte, x *Binding) []byte {
 	start := len(b)
 	b = appendFixed(b, x)
 	u := &x.Contact
-	b = appendString(b, u.Scheme)
-	b = appendString(b, u.User)
-	b = appendString(b, u.Password)
-	b = appendString(b, u.Host)
-	b = appendString(b, string(u.Params))
-	b = appendString(b, u.Headers)
-	b = appendString(b, u.Opaque)
-	b = appendString(b, x.CallID)
-	b = appendString(b, x.Instance)
-	b = appendString(b, x.UserAgent)
-	b = appendString(b, string(x.Params))
+	for _, s := range [...]string{u.Scheme, u.User, u.Password, u.Host, string(u.Params), u.Headers, u.Opaque,
+		x.CallID, x.Instance, x.UserAgent, string(x.Params)} {
+		if s == "" { // about half of them
+			b = append(b, 0)
+			continue
+		}
+		b = appendString(b, s)
+	}
 	b = appendAddr(b, x.Received)
 	b = appendAddr(b, x.Local)
 	b = append(b, byte(u.Port>>8), byte(u.Port))

@@ -170,7 +170,7 @@ func TestJournalVersion(t *testing.T) {
 	for at := range 2 {
 		h := bad[at*headerLen : (at+1)*headerLen]
 		h[len(magic)-1]++
-		binary.BigEndian.PutUint32(h[headerLen-4:], crc32.Checksum(h[:headerLen-4], castagnoli()))
+		binary.BigEndian.PutUint32(h[headerLen-4:], crc32.Checksum(h[:headerLen-4], castagnoli))
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, journalName+"0000000000000001")

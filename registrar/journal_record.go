@@ -51,14 +51,14 @@ func (d Damage) String() string {
 	return fmt.Sprintf("%s: %s at offset %d, %d bytes skipped", d.File, what, d.Offset, d.Length)
 }
 
-func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) } // made once by package crc32
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func appendHeader(b []byte, salt uint32) []byte {
 	for range 2 {
 		start := len(b)
 		b = append(b, magic...)
 		b = binary.BigEndian.AppendUint32(b, salt)
-		b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli()))
+		b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 	}
 	return b
 }
@@ -68,7 +68,7 @@ func parseHeader(b []byte) (salt uint32, ok, other bool) {
 	const family = len(magic) - 1
 	for ; len(b) >= headerLen; b = b[headerLen:] {
 		h := b[:headerLen]
-		if string(h[:family]) != magic[:family] || crc32.Checksum(h[:headerLen-4], castagnoli()) != binary.BigEndian.Uint32(h[headerLen-4:]) {
+		if string(h[:family]) != magic[:family] || crc32.Checksum(h[:headerLen-4], castagnoli) != binary.BigEndian.Uint32(h[headerLen-4:]) {
 			continue
 		}
 		if h[family] != magic[family] {
@@ -95,8 +95,7 @@ func appendRecord(b []byte, salt uint32, aor AOR, state string) []byte {
 // checksum is that of a whole record, whatever stands in its place.
 func checksum(salt uint32, record []byte) uint32 {
 	// A CRC is linear; starting from salt and length makes every sum depend on both.
-	table := castagnoli()
-	return crc32.Update(crc32.Update(salt, table, record[:4]), table, record[recordHeader:])
+	return crc32.Update(crc32.Update(salt, castagnoli, record[:4]), castagnoli, record[recordHeader:])
 }
 
 // parsePayload splits the payload of a record whose checksum was right.

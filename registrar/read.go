@@ -16,8 +16,8 @@ func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
 	if err != nil || !to.URI.IsSIP() {
 		return errTo
 	}
-	user, domain, ok := g.userAt(r.Server(), to.URI)
-	if !ok || g.elsewhere(r.URI, to.URI) {
+	user, domain, ok := g.userAt(r.Server(), &to.URI)
+	if !ok || len(g.Domains) > 1 && g.elsewhere(r.URI.Host, to.URI.Host) {
 		return errNobody
 	}
 	reg.name(user, domain)
@@ -80,11 +80,8 @@ func (g *Registrar) addContact(r *sipproxy.Request, reg *registration, c *sip.Na
 }
 
 // elsewhere: the request is for another of our domains than the one the user belongs to (§10.3 step 5). Addresses and further names of the server stand for all of them.
-func (g *Registrar) elsewhere(uri, to sip.URI) bool {
-	if len(g.Domains) < 2 {
-		return false
-	}
-	asked, is := g.named(uri), g.named(to)
+func (g *Registrar) elsewhere(host, to string) bool {
+	asked, is := g.named(host), g.named(to)
 	return asked != "" && is != "" && !strings.EqualFold(asked, is)
 }
 
@@ -109,7 +106,7 @@ func (g *Registrar) readContact(r *sipproxy.Request, reg *registration, c *sip.N
 	if c.URI.IsSIP() && c.URI.Host == "" || !c.URI.IsSIP() && c.URI.Opaque == "" {
 		return errContact
 	}
-	if g.ownAOR(r, reg.aor, c.URI) {
+	if g.ownAOR(r, reg.aor, &c.URI) {
 		return errLoop
 	}
 	b := &reg.contacts[len(reg.contacts)-1]
@@ -137,14 +134,14 @@ func (g *Registrar) readContact(r *sipproxy.Request, reg *registration, c *sip.N
 
 // ownAOR: the contact is the address-of-record itself, or a GRUU of it: calls would come back here for ever (RFC 5627 §5.1). With a port it may be a phone on
 // this machine, and header fields it asks for may lead calls elsewhere (RFC 4475 §3.3.14).
-func (g *Registrar) ownAOR(r *sipproxy.Request, aor AOR, u sip.URI) bool {
+func (g *Registrar) ownAOR(r *sipproxy.Request, aor AOR, u *sip.URI) bool {
 	if u.Port != 0 || u.User == "" || u.Headers != "" || !u.IsSIP() {
 		return false
 	}
 	if _, literal := u.IP(); literal {
 		return false
 	}
-	w, ok := g.want(r.Server(), u)
+	w, ok := g.want(r.Server(), *u)
 	return ok && w.aor == aor
 }
 

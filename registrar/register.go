@@ -123,9 +123,10 @@ func (g *Registrar) take() *registration {
 	return reg
 }
 
-// give lets a registration be reused. What its bindings hold of this message goes with the next one.
+// give lets a registration be reused. What it holds of this message goes with the next one.
 func (g *Registrar) give(reg *registration) {
-	*reg = registration{contacts: reg.contacts[:0], room: reg.room[:0], packed: reg.packed[:0], named: reg.named[:0], update: reg.update}
+	reg.contacts, reg.next, reg.path = reg.contacts[:0], nil, nil
+	reg.star, reg.outbound = false, false // read sets the others
 	if cap(reg.contacts) <= pooledContacts && cap(reg.room) <= pooledContacts && cap(reg.packed)+cap(reg.named) <= scratchBytes {
 		g.pool.Put(reg)
 	}

@@ -74,14 +74,14 @@ const localDomain = "local"
 
 // AOR is the key of the user that u names (§10.3 step 5); false: not a user of ours. With a nil server only Domains count.
 func (g *Registrar) AOR(s *sipproxy.Server, u sip.URI) (AOR, bool) {
-	user, domain, ok := g.userAt(s, u)
+	user, domain, ok := g.userAt(s, &u)
 	if !ok {
 		return "", false
 	}
 	return AOR(user + "@" + domain), true
 }
 
-func (g *Registrar) userAt(s *sipproxy.Server, u sip.URI) (user, domain string, ok bool) {
+func (g *Registrar) userAt(s *sipproxy.Server, u *sip.URI) (user, domain string, ok bool) {
 	if !u.IsSIP() || u.User == "" {
 		return "", "", false
 	}
@@ -89,11 +89,11 @@ func (g *Registrar) userAt(s *sipproxy.Server, u sip.URI) (user, domain string, 
 	return sip.Unescape(u.User), domain, ok
 }
 
-func (g *Registrar) domain(s *sipproxy.Server, u sip.URI) (string, bool) {
-	if d := g.named(u); d != "" {
+func (g *Registrar) domain(s *sipproxy.Server, u *sip.URI) (string, bool) {
+	if d := g.named(u.Host); d != "" {
 		return strings.ToLower(d), true
 	}
-	if s == nil || !s.IsLocal(u) {
+	if s == nil || !s.IsLocal(*u) {
 		return "", false
 	}
 	if len(g.Domains) > 0 {
@@ -102,9 +102,9 @@ func (g *Registrar) domain(s *sipproxy.Server, u sip.URI) (string, bool) {
 	return localDomain, true
 }
 
-// named is the one of Domains that u names itself.
-func (g *Registrar) named(u sip.URI) string {
-	host := strings.TrimSuffix(u.Host, ".")
+// named is the one of Domains that a host is.
+func (g *Registrar) named(host string) string {
+	host = strings.TrimSuffix(host, ".")
 	for _, d := range g.Domains {
 		if strings.EqualFold(d, host) {
 			return d

@@ -17,6 +17,9 @@ var (
 
 // IsLocal reports whether u names this server: one of Names with any port, or a listen or advertised address.
 func (s *Server) IsLocal(u sip.URI) bool {
+	if u.Scheme == "sip" && u.Params == "" { // nearly always
+		return s.IsLocalHost(u.Host, u.Port, 0)
+	}
 	if !u.IsSIP() {
 		return false
 	}

@@ -246,11 +246,15 @@ func (s *Server) acknowledged(ack *sip.Request) bool {
 	return string(own[:]) == t
 }
 
-// ownTag is a function of what an ACK has in common with the INVITE when it is not for a 2xx.
+// ownTag is a function of what an ACK has in common with the INVITE when it is not for a 2xx. A branch with the cookie is another one in each of a client's
+// transactions (§8.1.1.7); without it From tag and CSeq tell them apart.
 func (s *Server) ownTag(r *sip.Request) (tag [16]byte) {
-	n, _, _ := r.CSeq()
-	h := bits.RotateLeft64(maphash.String(s.seed, r.CallID()), 21) ^ bits.RotateLeft64(maphash.String(s.seed, r.FromTag()), 42) ^
-		maphash.String(s.seed, r.Branch()) + uint64(n)
+	branch := r.Branch()
+	h := bits.RotateLeft64(maphash.String(s.seed, r.CallID()), 21) ^ maphash.String(s.seed, branch)
+	if !strings.HasPrefix(branch, sip.MagicCookie) {
+		n, _, _ := r.CSeq()
+		h ^= bits.RotateLeft64(maphash.String(s.seed, r.FromTag()), 42) + uint64(n)
+	}
 	for i := range tag {
 		tag[i] = "0123456789abcdef"[h&15]
 		h >>= 4

@@ -150,8 +150,13 @@ func (l *Layer) interfaces() {
 // IsLocal reports whether host (literal, name compared without case to advertised names) and port are one of ours; port 0 means the default of proto; proto 0 any.
 // A protocol that no listener has is compared by host and port alone: connections of it leave under the address of another listener.
 func (l *Layer) IsLocal(host string, port uint16, p Proto) bool {
-	if l.plain && !strings.Contains(host, ":") && l.strange(host, port) {
-		return false
+	if l.plain && !strings.Contains(host, ":") {
+		switch known := l.spelled(host, port); {
+		case !known:
+			return false
+		case port != 0 && p == 0:
+			return true
+		}
 	}
 	ip, literal := parseIP(host)
 	if p != 0 && !l.listens(p) {
@@ -178,14 +183,14 @@ func (l *Layer) IsLocal(host string, port uint16, p Proto) bool {
 	return false
 }
 
-// strange reports, by comparing texts, whether host and port are no listener's, when all are plain: IPv4 has but one spelling.
-func (l *Layer) strange(host string, port uint16) bool {
+// spelled reports, by comparing texts, whether host and port, unless that is 0, are a listener's, when all are plain: IPv4 has but one spelling.
+func (l *Layer) spelled(host string, port uint16) bool {
 	for _, ln := range l.listeners {
 		if ln.host == host && (port == 0 || port == ln.port) {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 func (l *Layer) listens(p Proto) bool {
