@@ -2,9 +2,11 @@ package transaction
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/transport"
@@ -42,14 +44,14 @@ func mustRequest(b testing.TB, text string) *sip.Request {
 
 // drop forgets a transaction, so that a benchmark can use its messages again.
 func (t *Server) drop() {
-	s := t.layer.shard(t.link.hash)
+	s := t.layer.shard(t.hash)
 	s.Lock()
 	t.settle(s, 0, t.m.end(0))
 	s.Unlock()
 }
 
 func (c *Client) drop() {
-	s := c.layer.shard(c.link.hash)
+	s := c.layer.shard(c.hash)
 	s.Lock()
 	c.settle(s, 0, c.m.end(0))
 	s.Unlock()
@@ -234,4 +236,37 @@ func TestAllocations(t *testing.T) {
 		l.MatchResponse(r200, transport.Flow{})
 		c.drop()
 	}), 2.0, "client: itself, its branch")
+}
+
+// BenchmarkCold is what the table costs a transaction whose predecessors have left the caches, as they have at a lightly loaded proxy: the oldest of 30,000
+// is removed, a new one looked for and inserted.
+func BenchmarkCold(b *testing.B) {
+	const n = 30_000
+	l := newLayer(Config{}, &fakeNetwork{quiet: true})
+	defer l.Close()
+	r := rand.New(rand.NewPCG(1, 1))
+	all := make([]Client, n)
+	insert := func(c *Client) {
+		c.hash = r.Uint64()
+		s := l.shard(c.hash)
+		if s.client(c.hash, "", "") == nil {
+			s.clients.insert(c.hash, c)
+		}
+	}
+	for i := range all {
+		insert(&all[i])
+	}
+	others := make([]byte, 2<<20)
+	var d time.Duration
+	for i := 0; b.Loop(); i++ {
+		for j := 0; j < len(others); j += 64 {
+			others[j]++
+		}
+		began := time.Now()
+		c := &all[i*7919%n]
+		l.shard(c.hash).clients.remove(c.hash, c)
+		insert(c)
+		d += time.Since(began)
+	}
+	b.ReportMetric(float64(d.Nanoseconds())/float64(b.N), "cold-ns/op")
 }

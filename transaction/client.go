@@ -20,7 +20,7 @@ type ClientUser interface {
 // A Client is a client transaction.
 type Client struct {
 	core
-	link   link[*Client]
+	hash   uint64
 	branch string
 	method sip.Method
 	flow   transport.Flow
@@ -29,8 +29,6 @@ type Client struct {
 	ack    []byte       // kept in Completed
 	reason string       // for the CANCEL
 }
-
-func (c *Client) chain() *link[*Client] { return &c.link }
 
 // Request starts a client transaction: req's topmost Via carries a unique branch. The request is sent on f at once.
 // The layer keeps req for retransmission, ACK and CANCEL; the caller no longer edits it.
@@ -51,19 +49,19 @@ func (l *Layer) request(req *sip.Request, f transport.Flow, u ClientUser) (*Clie
 	}
 	c := &Client{branch: req.Branch(), method: methodName(req.Method), flow: f, req: req, user: u}
 	c.layer = l
-	c.link.hash = l.clientHash(c.branch)
+	c.hash = l.clientHash(c.branch)
 	c.m.reliable = l.net.reliable(f)
 	c.sink = c.m.reliable
 	now := l.Now()
 
-	s := l.shard(c.link.hash)
+	s := l.shard(c.hash)
 	s.Lock()
-	if s.client(c.link.hash, c.branch, c.method) != nil {
+	if s.client(c.hash, c.branch, c.method) != nil {
 		s.Unlock()
 		l.clients.Add(-1)
 		return nil, ErrExists
 	}
-	s.clients.insert(c)
+	s.clients.insert(c.hash, c)
 	s.count.clients++
 	c.start(now)
 	c.rearm(c, now)
@@ -78,7 +76,7 @@ func (l *Layer) request(req *sip.Request, f transport.Flow, u ClientUser) (*Clie
 // startFailed undoes Request, unless a response was there before the error.
 func (c *Client) startFailed(err error) (*Client, error) {
 	now := c.layer.Now()
-	s := c.layer.shard(c.link.hash)
+	s := c.layer.shard(c.hash)
 	s.Lock()
 	if c.m.state != calling && c.m.state != trying {
 		s.Unlock()
@@ -95,8 +93,8 @@ func (c *Client) startFailed(err error) (*Client, error) {
 //
 //go:noinline
 func (s *shard) client(hash uint64, branch string, m sip.Method) *Client {
-	for c := s.clients.first(hash); c != nil; c = c.link.next {
-		if c.link.hash == hash && c.branch == branch && c.method == m {
+	for c, i := s.clients.seek(hash, hash); c != nil; c, i = s.clients.seek(hash, i) {
+		if c.branch == branch && c.method == m {
 			return c
 		}
 	}
@@ -155,7 +153,7 @@ func (c *Client) Cancel(reason string) {
 		return
 	}
 	now := c.layer.Now()
-	s := c.layer.shard(c.link.hash)
+	s := c.layer.shard(c.hash)
 	s.Lock()
 	if !c.m.cancel {
 		c.reason = reason
@@ -168,7 +166,7 @@ func (c *Client) Cancel(reason string) {
 // Abandon forgets the user: no further calls to it, but one that is on its way. An INVITE goes on by itself (its finals
 // want an ACK); others end here: nobody is left who wants their answer.
 func (c *Client) Abandon() {
-	s := c.layer.shard(c.link.hash)
+	s := c.layer.shard(c.hash)
 	s.Lock()
 	c.user = nil
 	if c.method == sip.INVITE || c.m.state == terminated {
@@ -182,7 +180,7 @@ func (c *Client) Abandon() {
 
 // Request is the request, nil once the transaction has its final response or ended.
 func (c *Client) Request() *sip.Request {
-	s := c.layer.shard(c.link.hash)
+	s := c.layer.shard(c.hash)
 	s.Lock()
 	defer s.Unlock()
 	return c.req
@@ -193,7 +191,7 @@ func (c *Client) Flow() transport.Flow { return c.flow }
 
 // expired is the wheel's call.
 func (c *Client) expired(now Instant) {
-	s := c.layer.shard(c.link.hash)
+	s := c.layer.shard(c.hash)
 	s.Lock()
 	if !c.due(now) {
 		s.Unlock()
@@ -207,7 +205,7 @@ func (c *Client) expired(now Instant) {
 // transportFailed is what the transport found out later.
 func (c *Client) transportFailed(err error) {
 	now := c.layer.Now()
-	s := c.layer.shard(c.link.hash)
+	s := c.layer.shard(c.hash)
 	s.Lock()
 	w := c.settle(s, now, c.transportError())
 	s.Unlock()
@@ -290,7 +288,7 @@ func (c *Client) settle(s *shard, now Instant, act action) clientWork {
 		w.forget, c.sink = c.sink, false
 	}
 	if act.has(actEnd) {
-		s.clients.remove(c)
+		s.clients.remove(c.hash, c)
 		c.layer.clients.Add(-1)
 	}
 	c.rearm(c, now)

@@ -115,13 +115,13 @@ func TestTable(t *testing.T) {
 	model := map[*Client]bool{}
 	for range 20_000 {
 		if grow := r.IntN(100) < 52; grow || len(model) == 0 {
-			c := &Client{link: link[*Client]{hash: uint64(r.IntN(50))}}
-			tab.insert(c)
+			c := &Client{hash: uint64(r.IntN(50)) << r.IntN(3)}
+			tab.insert(c.hash, c)
 			model[c] = true
 		} else {
 			for c := range model {
-				tab.remove(c)
-				tab.remove(c) // not there any more
+				tab.remove(c.hash, c)
+				tab.remove(c.hash, c) // not there any more
 				delete(model, c)
 				break
 			}
@@ -135,13 +135,13 @@ func TestTable(t *testing.T) {
 	}
 	for c := range model {
 		found := false
-		for d := tab.first(c.link.hash); d != nil; d = d.link.next {
+		for d, i := tab.seek(c.hash, c.hash); d != nil; d, i = tab.seek(c.hash, i) {
 			found = found || d == c
 		}
 		require.True(t, found)
-		tab.remove(c)
+		tab.remove(c.hash, c)
 	}
-	require.LessOrEqual(t, len(tab.buckets), minBuckets, "the table shrinks")
+	require.LessOrEqual(t, len(tab.cells), minCells, "the table shrinks")
 }
 
 func TestMatchResponse(t *testing.T) {

@@ -21,7 +21,7 @@ type Server struct {
 	core
 	final   uint16
 	keptLen int32 // of kept, without the text of key
-	link    link[*Server]
+	hash    uint64
 	key     serverKey
 	method  sip.Method
 	flow    transport.Flow
@@ -30,8 +30,6 @@ type Server struct {
 	kept    []byte       // the printed last response; of a final one, behind it the text of key
 	user    ServerUser   // nil when there is nothing more to tell
 }
-
-func (t *Server) chain() *link[*Server] { return &t.link }
 
 // NewServer opens a server transaction. ErrExists: another goroutine was first, the request is a copy, which
 // is absorbed as MatchRequest does it; ErrLimit; ErrTerminated after Close; the error of a Via that cannot be read. u may be nil.
@@ -50,16 +48,16 @@ func (l *Layer) NewServer(req *sip.Request, f transport.Flow, u ServerUser) (*Se
 	t.flow = f
 	t.reply = l.net.replyFlow(f, via)
 	t.req, t.user, t.layer = req, u, l
-	t.link.hash = l.serverHash(req, via, branch)
+	t.hash = l.serverHash(req, via, branch)
 	t.m.reliable = l.net.reliable(t.reply)
 	t.start()
 
-	s := l.shard(t.link.hash)
+	s := l.shard(t.hash)
 	s.Lock()
-	if other := s.server(t.link.hash, req, via, branch, t.method); other != nil {
+	if other := s.server(t.hash, req, via, branch, t.method); other != nil {
 		return nil, l.exists(s, other)
 	}
-	s.servers.insert(t)
+	s.servers.insert(t.hash, t)
 	s.count.servers++
 	s.Unlock()
 	return t, nil
@@ -80,8 +78,8 @@ func (l *Layer) exists(s *shard, other *Server) error {
 //
 //go:noinline
 func (s *shard) server(hash uint64, req *sip.Request, via sip.Via, branch string, method sip.Method) *Server {
-	for t := s.servers.first(hash); t != nil; t = t.link.next {
-		if t.link.hash == hash && t.method == method && t.key.matches(req, via, branch) {
+	for t, i := s.servers.seek(hash, hash); t != nil; t, i = s.servers.seek(hash, i) {
+		if t.method == method && t.key.matches(req, via, branch) {
 			return t
 		}
 	}
@@ -91,8 +89,8 @@ func (s *shard) server(hash uint64, req *sip.Request, via sip.Via, branch string
 // cancelled finds what a CANCEL is for: §9.2 takes any method. It is no copy of
 // a CANCEL, so what has its key is what it is for.
 func (s *shard) cancelled(hash uint64, req *sip.Request, via sip.Via, branch string) *Server {
-	for t := s.servers.first(hash); t != nil; t = t.link.next {
-		if t.link.hash == hash && t.key.matches(req, via, branch) {
+	for t, i := s.servers.seek(hash, hash); t != nil; t, i = s.servers.seek(hash, i) {
+		if t.key.matches(req, via, branch) {
 			return t
 		}
 	}
@@ -181,7 +179,7 @@ func (t *Server) Trying() error { return t.answer(100, nil) }
 func (t *Server) answer(code int, res *sip.Response) error {
 	l := t.layer
 	now := l.Now()
-	s := l.shard(t.link.hash)
+	s := l.shard(t.hash)
 	s.Lock()
 	act := t.respond(now, code)
 	if act == 0 {
@@ -232,7 +230,7 @@ func (t *Server) keep(res *sip.Response) {
 
 // Request is the request, nil after the final response.
 func (t *Server) Request() *sip.Request {
-	s := t.layer.shard(t.link.hash)
+	s := t.layer.shard(t.hash)
 	s.Lock()
 	defer s.Unlock()
 	return t.req
@@ -243,7 +241,7 @@ func (t *Server) Flow() transport.Flow { return t.flow }
 
 // Final is the final code sent, 0 before.
 func (t *Server) Final() int {
-	s := t.layer.shard(t.link.hash)
+	s := t.layer.shard(t.hash)
 	s.Lock()
 	defer s.Unlock()
 	return int(t.final)
@@ -251,7 +249,7 @@ func (t *Server) Final() int {
 
 // expired is the wheel's call.
 func (t *Server) expired(now Instant) {
-	s := t.layer.shard(t.link.hash)
+	s := t.layer.shard(t.hash)
 	s.Lock()
 	if !t.due(now) {
 		s.Unlock()
@@ -264,7 +262,7 @@ func (t *Server) expired(now Instant) {
 
 // transportFailed is what the transport found out later.
 func (t *Server) transportFailed(err error) {
-	s := t.layer.shard(t.link.hash)
+	s := t.layer.shard(t.hash)
 	s.Lock()
 	act := t.transportError()
 	user := t.user
@@ -350,7 +348,7 @@ func (t *Server) settle(s *shard, now Instant, act action) serverWork {
 		w.sink, t.sink = true, true
 	}
 	if act.has(actEnd) {
-		s.servers.remove(t)
+		s.servers.remove(t.hash, t)
 		t.layer.servers.Add(-1)
 		t.user = nil
 		w.forget, t.sink = t.sink, false

@@ -52,7 +52,7 @@ func (t *Server) RespondReliably(res *sip.Response) error {
 		from:   strings.Clone(res.FromTag()),
 		to:     strings.Clone(res.ToTag()),
 	}
-	s := l.shard(t.link.hash)
+	s := l.shard(t.hash)
 	s.Lock()
 	r.user = t.user // Respond releases it
 	s.Unlock()

@@ -2,87 +2,100 @@ package transaction
 
 import "sync"
 
-// A link chains what has the same place in a table.
-type link[P any] struct {
-	next P
+// A table is a hash table with open addressing: what is in a place, or was put behind it because the place was taken, is found without a look at the
+// entries on the way. Most of those are transactions that have been over for seconds and are in no cache. It is guarded by its shard.
+type table[P comparable] struct {
+	cells []cell[P] // a power of two of them, a quarter or more empty
+	n     int
+}
+
+// A cell is empty when p is the zero P.
+type cell[P comparable] struct {
 	hash uint64
+	p    P
 }
 
-type linked[P any] interface {
-	comparable
-	chain() *link[P]
-}
+const minCells = 16
 
-// A table is a hash table with intrusive chains: an entry costs no memory but
-// its share of the buckets. It is guarded by its shard.
-type table[P linked[P]] struct {
-	buckets []P
-	n       int
-}
-
-const minBuckets = 16
-
-// first is the head of the chain in which hash would be; compare hash and key of each.
-func (t *table[P]) first(hash uint64) (p P) {
-	if len(t.buckets) == 0 {
-		return p
+// seek returns the first entry of that hash at place i or behind, the zero P when there is none, and the place behind it. A search begins at the hash itself.
+func (t *table[P]) seek(hash, i uint64) (p P, next uint64) {
+	if t.n == 0 {
+		return p, i
 	}
-	return t.buckets[hash&uint64(len(t.buckets)-1)]
+	mask := uint64(len(t.cells) - 1)
+	for ; ; i++ {
+		c := &t.cells[i&mask]
+		if c.p == p || c.hash == hash {
+			return c.p, i + 1
+		}
+	}
 }
 
-func (t *table[P]) insert(p P) {
-	if t.n >= len(t.buckets) {
-		t.resize(max(minBuckets, 2*len(t.buckets)))
+func (t *table[P]) insert(hash uint64, p P) {
+	if 4*(t.n+1) > 3*len(t.cells) {
+		t.resize(max(minCells, 2*len(t.cells)))
 	}
 	t.n++
-	t.push(p)
+	t.put(hash, p)
 }
 
-func (t *table[P]) push(p P) {
-	l := p.chain()
-	at := &t.buckets[l.hash&uint64(len(t.buckets)-1)]
-	l.next, *at = *at, p
-}
-
-func (t *table[P]) remove(p P) {
-	if len(t.buckets) == 0 {
-		return
-	}
+func (t *table[P]) put(hash uint64, p P) {
 	var none P
-	at := &t.buckets[p.chain().hash&uint64(len(t.buckets)-1)]
-	for *at != none && *at != p {
-		at = &(*at).chain().next
+	mask := uint64(len(t.cells) - 1)
+	i := hash & mask
+	for t.cells[i].p != none {
+		i = (i + 1) & mask
 	}
-	if *at == none {
-		return
+	t.cells[i] = cell[P]{hash, p}
+}
+
+// remove takes p out, if it is there.
+func (t *table[P]) remove(hash uint64, p P) {
+	for q, i := t.seek(hash, hash); ; q, i = t.seek(hash, i) {
+		var none P
+		switch q {
+		case none:
+			return
+		case p:
+			t.clear(i - 1)
+			return
+		}
 	}
-	*at, p.chain().next = p.chain().next, none
+}
+
+// clear empties place i and moves up what would no longer be found behind it.
+func (t *table[P]) clear(i uint64) {
+	var none P
+	mask := uint64(len(t.cells) - 1)
+	for j := i + 1; t.cells[j&mask].p != none; j++ {
+		if home := t.cells[j&mask].hash; (j-home)&mask >= j-i {
+			t.cells[i&mask] = t.cells[j&mask]
+			i = j
+		}
+	}
+	t.cells[i&mask] = cell[P]{}
 	t.n--
-	if t.n < len(t.buckets)/8 && len(t.buckets) > minBuckets {
-		t.resize(len(t.buckets) / 2)
+	if 8*t.n < len(t.cells) && len(t.cells) > minCells {
+		t.resize(len(t.cells) / 2)
 	}
 }
 
 func (t *table[P]) resize(n int) {
 	var none P
-	old := t.buckets
-	t.buckets = make([]P, n)
-	for _, p := range old {
-		for p != none {
-			next := p.chain().next
-			t.push(p)
-			p = next
+	old := t.cells
+	t.cells = make([]cell[P], n)
+	for i := range old {
+		if c := &old[i]; c.p != none {
+			t.put(c.hash, c.p)
 		}
 	}
 }
 
 func (t *table[P]) all(f func(P)) {
 	var none P
-	for _, p := range t.buckets {
-		for p != none {
-			next := p.chain().next
+	for i := range t.cells {
+		if p := t.cells[i].p; p != none {
 			f(p)
-			p = next
 		}
 	}
 }

@@ -4,7 +4,7 @@ import "github.com/sipkit/sipkit/sip"
 
 // User is the user given to NewServer, nil once there is nothing more to tell it.
 func (t *Server) User() ServerUser {
-	s := t.layer.shard(t.link.hash)
+	s := t.layer.shard(t.hash)
 	s.Lock()
 	defer s.Unlock()
 	return t.user
@@ -15,7 +15,7 @@ func (t *Server) User() ServerUser {
 func (t *Server) Silence() {
 	l := t.layer
 	now := l.Now()
-	s := l.shard(t.link.hash)
+	s := l.shard(t.hash)
 	s.Lock()
 	defer s.Unlock()
 	if t.m.state != trying && t.m.state != proceeding {
@@ -33,7 +33,7 @@ func (t *Server) Silence() {
 
 // SetUser replaces the user of a client transaction, unless it has none any more.
 func (c *Client) SetUser(u ClientUser) {
-	s := c.layer.shard(c.link.hash)
+	s := c.layer.shard(c.hash)
 	s.Lock()
 	defer s.Unlock()
 	if c.user != nil {

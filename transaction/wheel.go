@@ -34,11 +34,14 @@ type expirer interface {
 
 // An entry is a pending timer, embedded in what it serves.
 type entry struct {
-	next, prev *entry // ring of one slot
+	next, prev *entry // in its slot
 	owner      expirer
 	tick       int64  // due at tick*slotTime
 	slot       uint16 // where it is, plus one; zero: not pending
 }
+
+// A queue is what waits in one slot, in the order in which it was set.
+type queue struct{ first, last *entry }
 
 // A wheel holds entries and tells them when they are due, never early and at
 // most one slot (and the delay of the scheduler) late. One alarm wakes it, set for the
@@ -49,7 +52,7 @@ type wheel struct {
 	hold, flush func() // around each wake-up's work
 
 	mu      sync.Mutex
-	slots   [allSlots]*entry // the first of each ring; its prev is the last
+	slots   [allSlots]queue
 	near    [nearSlots / 64]uint64
 	far     [farLevels]uint64
 	n       int
@@ -103,7 +106,7 @@ func (w *wheel) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
-	w.slots = [allSlots]*entry{}
+	w.slots = [allSlots]queue{}
 	w.near, w.far, w.n = [nearSlots / 64]uint64{}, [farLevels]uint64{}, 0
 	if w.alarm != nil {
 		w.alarm.Close()
@@ -157,7 +160,7 @@ func (w *wheel) advance(now Instant) {
 		}
 		w.tick = t
 		w.cascade()
-		for e := w.slots[t%nearSlots]; e != nil; e = w.slots[t%nearSlots] {
+		for e := w.slots[t%nearSlots].first; e != nil; e = w.slots[t%nearSlots].first {
 			w.unlink(e)
 			owner := e.owner
 			w.mu.Unlock()
@@ -175,7 +178,7 @@ func (w *wheel) cascade() {
 			continue
 		}
 		i := farSlot(level, w.tick)
-		for e := w.slots[i]; e != nil; e = w.slots[i] {
+		for e := w.slots[i].first; e != nil; e = w.slots[i].first {
 			w.unlink(e)
 			w.place(e)
 		}
@@ -211,32 +214,36 @@ func (w *wheel) place(e *entry) (at int64) {
 	return t >> farShift(level) << farShift(level)
 }
 
-// link appends e to the ring of slot i, so that those of one slot expire in the order in which they were set.
+// link appends e to slot i. Of the others it touches the last alone, which was set a moment ago; the first one may have left the caches.
 func (w *wheel) link(e *entry, i int) {
 	e.slot = uint16(i + 1)
 	w.n++
-	first := w.slots[i]
-	if first == nil {
-		e.next, e.prev = e, e
-		w.slots[i] = e
-		return
+	q := &w.slots[i]
+	e.prev = q.last
+	if q.last == nil {
+		q.first = e
+	} else {
+		q.last.next = e
 	}
-	e.next, e.prev = first, first.prev
-	first.prev.next = e
-	first.prev = e
+	q.last = e
 }
 
 func (w *wheel) unlink(e *entry) {
 	i := int(e.slot - 1)
 	w.n--
-	if e.next == e {
-		w.slots[i] = nil
-		w.unmark(i)
+	q := &w.slots[i]
+	if e.prev == nil {
+		q.first = e.next
 	} else {
-		e.prev.next, e.next.prev = e.next, e.prev
-		if w.slots[i] == e {
-			w.slots[i] = e.next
-		}
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		q.last = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	if q.first == nil {
+		w.unmark(i)
 	}
 	e.next, e.prev, e.slot = nil, nil, 0
 }
