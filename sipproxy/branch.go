@@ -13,19 +13,18 @@ import (
 // branch is the state of a Branch in the engine, guarded by its request's mu.
 type branch struct {
 	fork    *fork
-	elses   []Target
-	step    step
-	wants   want
 	query   *transport.Query // for the DNS
 	base    *sip.Request     // the copy before a try; nil when no further try needs it
 	addrs   []transport.Addr
 	addr    [1]transport.Addr
-	large   bool // too large for UDP, and TCP has been tried
 	client  *transaction.Client
 	refused *sip.Response // stateless: why it was not sent
 	instead *byUDP        // stateless: what to send when TCP is refused
 
-	barred      int   // the code of Refuse
+	barred      int // the code of Refuse
+	step        step
+	wants       want
+	large       bool  // too large for UDP, and TCP has been tried
 	provisional bool  // a 1xx was received
 	ended       bool  // it counts as finished, whatever may still arrive
 	forked      bool  // Fork was called for it
@@ -191,7 +190,7 @@ func (b *Branch) expire(code int) {
 
 // deliver passes a response through the hooks, when there are any, to process. Called with r.mu held.
 func (b *Branch) deliver(res *sip.Response) (wake bool, fresh task) {
-	if len(b.Of.onResponse) > 0 {
+	if len(b.Of.hung().response) > 0 {
 		return b.Of.enqueue(b, res)
 	}
 	return b.process(res), nil
@@ -294,16 +293,16 @@ func (b *Branch) failure(res *sip.Response) (wake bool) {
 
 // tryElse opens the next alternative of the target where its failure says nothing about the callee.
 func (b *Branch) tryElse(res *sip.Response) bool {
-	if len(b.elses) == 0 || b.Of.canceled {
+	if len(b.Target.Else) == 0 || b.Of.canceled {
 		return false
 	}
 	silence := res.Code == 408 && res.Cause != nil && !b.provisional
 	if !res.Is(430, 503) && !silence {
 		return false
 	}
-	t := b.elses[0]
+	t := b.Target.Else[0]
 	if t.Else == nil {
-		t.Else = b.elses[1:]
+		t.Else = b.Target.Else[1:]
 	}
 	return b.fork.add(&t) != nil
 }
@@ -353,7 +352,7 @@ func (u *clientUser) Response(_ *transaction.Client, res *sip.Response, f transp
 	case kept != nil:
 		r.relaySuccess(kept)
 	case res.Code == 100: // hop by hop; no hook wants it
-	case len(r.onResponse) > 0:
+	case len(r.hung().response) > 0:
 		wake, fresh = r.enqueue(b, res)
 	default:
 		wake = b.process(res)

@@ -121,7 +121,7 @@ func (r *Request) finish(res *sip.Response) (fresh task) {
 		r.fork = nil
 	}
 	r.final(res)
-	if len(r.queue) > 0 {
+	if len(r.hung().queue) > 0 {
 		r.draining = true
 		r.task = r.srv.newTask()
 		fresh = r.task

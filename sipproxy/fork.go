@@ -16,11 +16,11 @@ type fork struct {
 	todo     []*Branch // to be sent, or sent to their next address
 	at       *Branch   // of those, the one that wants something of the task
 	open     int       // branches without a final response
-	best     *sip.Response
-	full     bool // a target did not fit the limit on branches
-	over     bool // no new branches: 2xx, 6xx, cancelled or out of time
-	expired  int  // code that replaces the answers to our own CANCEL; 0: none
+	expired  int       // code that replaces the answers to our own CANCEL; 0: none
+	full     bool      // a target did not fit the limit on branches
+	over     bool      // no new branches: 2xx, 6xx, cancelled or out of time
 	done     bool
+	best     *sip.Response
 	result   *sip.Response
 
 	// Most forks have one branch: it lies here, with the places for it in the lists.
@@ -125,7 +125,7 @@ func (f *fork) wait() {
 			b.consult()
 			r.task.outside((*stepJob)(f))
 			r.mu.Lock()
-		case len(r.queue) > 0:
+		case len(r.hung().queue) > 0:
 			r.runHook()
 		case f.done:
 			return
@@ -146,7 +146,7 @@ func (j *stepJob) run() (park bool) { return (*fork)(j).proceed() }
 func (f *fork) proceed() (park bool) {
 	r := f.r
 	r.mu.Lock() // not deferred: what a branch does takes it, too
-	for f.at != nil || len(r.queue) == 0 && !f.done {
+	for f.at != nil || len(r.hung().queue) == 0 && !f.done {
 		b := f.at
 		switch {
 		case b != nil:
@@ -192,7 +192,6 @@ func (f *fork) add(t *Target) *Branch {
 	}
 	b.Target = *t
 	b.Of, b.ID, b.fork = f.r, f.r.branches, f
-	b.elses = t.Else
 	f.r.branches++
 	f.branches = append(f.branches, b)
 	f.todo = append(f.todo, b)

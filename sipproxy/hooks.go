@@ -6,6 +6,35 @@ import (
 	"github.com/sipkit/sipkit/sip"
 )
 
+// hooks are what the handlers of a request have hung on it. Few requests have any, so they do not lie in each one.
+type hooks struct {
+	branch   []func(*Branch)
+	send     []func(*Branch)
+	response []func(*Branch, *sip.Response)
+	queue    []delivery // on their way through response
+}
+
+var noHooks hooks // of a request without any; read only
+
+// hung are the hooks of r, to be read. Those for responses are guarded by r.mu.
+func (r *Request) hung() *hooks {
+	if r.hooks == nil {
+		return &noHooks
+	}
+	return r.hooks
+}
+
+// ownHooks are the hooks of r, to be added to.
+func (r *Request) ownHooks() *hooks {
+	if r.hooks == nil {
+		h := new(hooks)
+		r.mu.Lock() // responses are matched on other goroutines
+		r.hooks = h
+		r.mu.Unlock()
+	}
+	return r.hooks
+}
+
 // A delivery is a response on its way through the OnResponse hooks.
 type delivery struct {
 	b   *Branch
@@ -18,7 +47,7 @@ func (r *Request) enqueue(b *Branch, res *sip.Response) (wake bool, fresh task) 
 	if r.returned && !r.draining && r.srv.tasks.closing.Load() {
 		return false, nil // it would find no server when it ends
 	}
-	r.queue = append(r.queue, delivery{b, res})
+	r.hooks.queue = append(r.hooks.queue, delivery{b, res})
 	switch {
 	case r.waiting:
 		r.waiting = false
@@ -42,7 +71,7 @@ func (j *drainJob) run() bool {
 // drainHooks runs the hooks of responses that came while nobody waited for them, after the handler has returned.
 func (r *Request) drainHooks() {
 	r.mu.Lock()
-	for len(r.queue) > 0 {
+	for len(r.hung().queue) > 0 {
 		r.runHookSafely()
 	}
 	r.draining = false
@@ -72,7 +101,7 @@ func (r *Request) runHookSafely() {
 func (r *Request) abandoned() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
+	if len(r.hung().queue) == 0 {
 		r.draining = false
 		return
 	}
@@ -83,8 +112,8 @@ func (r *Request) abandoned() {
 // runHook takes the first response of the queue through the hooks and then through the engine. Called on the task with r.mu
 // held; released meanwhile.
 func (r *Request) runHook() {
-	d := r.queue[0]
-	r.queue = r.queue[1:]
+	d := r.hooks.queue[0]
+	r.hooks.queue = r.hooks.queue[1:]
 	if kept := d.b.keptCopy(d.res); kept != nil { // the first one was still with the hooks when this copy came
 		r.relaySuccess(kept)
 		return
@@ -93,7 +122,7 @@ func (r *Request) runHook() {
 		d.b.unshare() // for the hooks to fork with
 	}
 	tag, code := d.res.ToTag(), d.res.Code
-	hooks := r.onResponse
+	hooks := r.hooks.response
 	r.mu.Unlock()
 	for i := len(hooks) - 1; i >= 0; i-- {
 		hooks[i](d.b, d.res)

@@ -32,7 +32,7 @@ func (u *lateUser) Ended(*transaction.Client, error) {}
 // slim lets the fork go. Called with r.mu held, after a 2xx to an INVITE has gone upstream through the transaction.
 func (f *fork) slim() {
 	r := f.r
-	if r.Method != sip.INVITE || len(r.onResponse) > 0 || r.sent/100 != 2 {
+	if r.Method != sip.INVITE || len(r.hung().response) > 0 || r.sent/100 != 2 {
 		return
 	}
 	u := &lateUser{r.srv, r.tx}

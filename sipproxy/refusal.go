@@ -92,7 +92,7 @@ func (b *Branch) shareBreadth() {
 		return
 	}
 	left := r.breadth() - int(r.spread)
-	if len(r.onResponse) > 0 && left > n {
+	if len(r.hung().response) > 0 && left > n {
 		n++
 	}
 	share := max(1, left/n)

@@ -59,15 +59,11 @@ type exchange struct {
 	tries     int           // branch parameters made so far
 	branches  int           // branch ids given so far
 	spread    int32         // Max-Breadth given to branches in progress
-	queue     []delivery
-	challenge []string // challenges seen: name, value, name, value ...
+	challenge []string      // challenges seen: name, value, name, value ...
 	late      transaction.Timer
 
-	onBranch   []func(*Branch)
-	onSend     []func(*Branch)
-	onResponse []func(*Branch, *sip.Response)
-
-	contact firstContact
+	hooks   *hooks
+	contact *firstContact // nil until asked for
 
 	prev, next *Request // the server's list of requests in progress
 }
@@ -84,9 +80,9 @@ func (r *Request) InDialog() bool { return r.ToTag() != "" }
 // Contact is the first Contact value, parsed once however many ask for it; more tells whether others follow. The error is sip.ErrNoField when there is none.
 // What it points to is read-only.
 func (r *Request) Contact() (c *sip.NameAddr, more bool, err error) {
-	if !r.contact.read {
+	if r.contact == nil {
+		r.contact = new(firstContact)
 		r.contact.more, r.contact.err = r.FirstContact(&r.contact.NameAddr)
-		r.contact.read = true
 	}
 	return &r.contact.NameAddr, r.contact.more, r.contact.err
 }
@@ -94,8 +90,8 @@ func (r *Request) Contact() (c *sip.NameAddr, more bool, err error) {
 // firstContact is what Contact keeps.
 type firstContact struct {
 	sip.NameAddr
-	err        error
-	read, more bool
+	err  error
+	more bool
 }
 
 // Mode tells whether the request is treated with state.
@@ -133,16 +129,23 @@ func (r *Request) Send(provisional *sip.Response) {
 }
 
 // OnBranch adds a hook that runs once per target, before the next hop is computed; it may edit everything of the branch.
-func (r *Request) OnBranch(f func(*Branch)) { r.onBranch = append(r.onBranch, f) }
+func (r *Request) OnBranch(f func(*Branch)) {
+	h := r.ownHooks()
+	h.branch = append(h.branch, f)
+}
 
 // OnSend adds a hook that runs once per address tried, when transport, socket and flow are fixed. It adds header fields to Branch.Request.
-func (r *Request) OnSend(f func(*Branch)) { r.onSend = append(r.onSend, f) }
+func (r *Request) OnSend(f func(*Branch)) {
+	h := r.ownHooks()
+	h.send = append(h.send, f)
+}
 
 // OnResponse adds a hook that sees, and may edit, every response of every branch, those the engine made included, before it counts.
 // The hook added last runs first.
 func (r *Request) OnResponse(f func(*Branch, *sip.Response)) {
+	h := r.ownHooks()
 	r.mu.Lock() // responses are matched on other goroutines
-	r.onResponse = append(r.onResponse, f)
+	h.response = append(h.response, f)
 	r.mu.Unlock()
 }
 

@@ -42,13 +42,13 @@ func (b *Branch) try() {
 func (b *Branch) consult() {
 	switch b.wants {
 	case wantBranchHooks:
-		for _, f := range b.Of.onBranch {
+		for _, f := range b.Of.hung().branch {
 			f(b)
 		}
 	case wantResolve:
 		b.resolve()
 	case wantSendHooks:
-		for _, f := range b.Of.onSend {
+		for _, f := range b.Of.hung().send {
 			f(b)
 		}
 	}
@@ -93,7 +93,7 @@ func (b *Branch) advance() want {
 		case stepCopy:
 			b.copy()
 			b.step = stepLocate
-			if len(b.Of.onBranch) > 0 {
+			if len(b.Of.hung().branch) > 0 {
 				return wantBranchHooks
 			}
 		case stepLocate:
@@ -105,7 +105,7 @@ func (b *Branch) advance() want {
 			b.step = stepDress
 		case stepDress:
 			b.step = b.dress()
-			if b.step == stepSend && len(b.Of.onSend) > 0 {
+			if b.step == stepSend && len(b.Of.hung().send) > 0 {
 				return wantSendHooks
 			}
 		case stepSend:
@@ -306,7 +306,7 @@ func (b *Branch) dress() step {
 		return b.nextAddress(err)
 	}
 	b.Request = b.base
-	if b.Try+1 < len(b.addrs) || b.Flow.Proto() == transport.UDP && !b.large && (len(r.onSend) > 0 || b.base.Len() > largeUDP-viaRoom) {
+	if b.Try+1 < len(b.addrs) || b.Flow.Proto() == transport.UDP && !b.large && (len(r.hung().send) > 0 || b.base.Len() > largeUDP-viaRoom) {
 		b.Request = b.base.Clone()
 	}
 	var branch [96]byte
