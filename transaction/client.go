@@ -21,13 +21,13 @@ type ClientUser interface {
 type Client struct {
 	core
 	hash   uint64
-	branch string
 	method sip.Method
-	flow   transport.Flow
+	branch string
 	req    *sip.Request // nil once finished
 	user   ClientUser   // nil: abandoned
 	ack    []byte       // kept in Completed
-	reason string       // for the CANCEL
+	flow   transport.Flow
+	reason string // for the CANCEL
 }
 
 // Request starts a client transaction: req's topmost Via carries a unique branch. The request is sent on f at once.
@@ -51,7 +51,7 @@ func (l *Layer) request(req *sip.Request, f transport.Flow, u ClientUser) (*Clie
 	c.layer = l
 	c.hash = l.clientHash(c.branch)
 	c.m.reliable = l.net.reliable(f)
-	c.sink = c.m.reliable
+	c.m.sink = c.m.reliable
 	now := l.Now()
 
 	s := l.shard(c.hash)
@@ -62,7 +62,6 @@ func (l *Layer) request(req *sip.Request, f transport.Flow, u ClientUser) (*Clie
 		return nil, ErrExists
 	}
 	s.clients.insert(c.hash, c)
-	s.count.clients++
 	c.start(now)
 	c.rearm(c, now)
 	s.Unlock()
@@ -285,7 +284,7 @@ func (c *Client) settle(s *shard, now Instant, act action) clientWork {
 	}
 	if c.req != nil && c.m.state >= completed {
 		c.release()
-		w.forget, c.sink = c.sink, false
+		w.forget, c.m.sink = c.m.sink, false
 	}
 	if act.has(actEnd) {
 		s.clients.remove(c.hash, c)

@@ -16,6 +16,34 @@ type serverKey struct {
 	old          *oldKey // set: the rules for RFC 2543 clients apply instead
 }
 
+// A lookup is a request with what its transaction is looked up by, read once.
+type lookup struct {
+	req    *sip.Request
+	via    sip.Via
+	branch string // "" of an RFC 2543 client
+	port   uint16
+	hash   uint64
+}
+
+// read fills in q. One copy of the code for all who look.
+//
+//go:noinline
+func (q *lookup) read(l *Layer, req *sip.Request) (err error) {
+	if q.via, err = req.Via(); err != nil {
+		return err
+	}
+	q.req = req
+	q.port = sentByPort(&q.via)
+	if b := req.Branch(); hasBranch(b) {
+		q.branch = b
+		q.hash = l.serverHash(b, q.via.Host, q.port)
+		return nil
+	}
+	seq, _, _ := req.CSeq()
+	q.hash = l.dialogHash(req.CallID(), req.FromTag(), seq)
+	return nil
+}
+
 // An oldKey is what requests of RFC 2543 clients match by. Their branch, if any,
 // is not unique.
 type oldKey struct {
@@ -34,7 +62,7 @@ func hasBranch(branch string) bool {
 
 // sentByPort is the port of sent-by, the default when absent (§18.1.1). It
 // serves to compare only; a client always writes the same.
-func sentByPort(v sip.Via) uint16 {
+func sentByPort(v *sip.Via) uint16 {
 	switch {
 	case v.Port != 0:
 		return v.Port
@@ -44,17 +72,12 @@ func sentByPort(v sip.Via) uint16 {
 	return 5060
 }
 
-// serverHash is the hash of the key of req; branch is "" for an RFC 2543 client.
-func (l *Layer) serverHash(req *sip.Request, via sip.Via, branch string) uint64 {
-	if !hasBranch(branch) {
-		seq, _, _ := req.CSeq()
-		return l.dialogHash(req.CallID(), req.FromTag(), seq)
-	}
+func (l *Layer) serverHash(branch, host string, port uint16) uint64 {
 	h := maphash.String(l.seed, branch)
-	for i := range len(via.Host) { // host names compare without case
-		h = (h ^ uint64(lower(via.Host[i]))) * 0x100000001b3
+	for i := range len(host) { // host names compare without case, which is this bit of a letter
+		h = (h ^ uint64(host[i]|0x20)) * 0x100000001b3
 	}
-	return mix(h, uint64(sentByPort(via)))
+	return mix(h, uint64(port))
 }
 
 func (l *Layer) clientHash(branch string) uint64 { return maphash.String(l.seed, branch) }
@@ -64,22 +87,15 @@ func mix(h, v uint64) uint64 {
 	return h ^ h>>32
 }
 
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
-
-// matches reports whether req, which has this topmost Via and branch, has the key k, methods aside.
-func (k *serverKey) matches(req *sip.Request, via sip.Via, branch string) bool {
+// matches reports whether the request has the key k, methods aside.
+func (k *serverKey) matches(q *lookup) bool {
 	if k.old != nil {
-		return !hasBranch(branch) && k.old.matches(req, via)
+		return q.branch == "" && k.old.matches(q.req, &q.via)
 	}
-	return k.branch == branch && k.port == sentByPort(via) && strings.EqualFold(k.host, via.Host)
+	return k.branch == q.branch && k.port == q.port && strings.EqualFold(k.host, q.via.Host)
 }
 
-func (k *oldKey) matches(req *sip.Request, via sip.Via) bool {
+func (k *oldKey) matches(req *sip.Request, via *sip.Via) bool {
 	seq, _, _ := req.CSeq() // none counts as 0: what cannot be read has copies too
 	if seq != k.seq || req.CallID() != k.callID || req.FromTag() != k.fromTag {
 		return false
@@ -95,11 +111,11 @@ func (k *oldKey) matches(req *sip.Request, via sip.Via) bool {
 			return false
 		}
 	}
-	return sameVia(via, k.via) && req.URI.Equal(k.uri)
+	return sameVia(via, &k.via) && req.URI.Equal(k.uri)
 }
 
 // sameVia compares what a client writes into its Via; received and rport are the transport's.
-func sameVia(a, b sip.Via) bool {
+func sameVia(a, b *sip.Via) bool {
 	if !strings.EqualFold(a.Host, b.Host) || !strings.EqualFold(a.Transport, b.Transport) || sentByPort(a) != sentByPort(b) {
 		return false
 	}
@@ -114,17 +130,17 @@ func sameVia(a, b sip.Via) bool {
 }
 
 // newServerKey makes the key of a request. Its strings may point into the text of the request: see own.
-func newServerKey(req *sip.Request, via sip.Via, branch string) serverKey {
-	if hasBranch(branch) {
-		return serverKey{branch: branch, host: via.Host, port: sentByPort(via)}
+func newServerKey(q *lookup) serverKey {
+	if q.branch != "" {
+		return serverKey{branch: q.branch, host: q.via.Host, port: q.port}
 	}
-	return newOldKey(req, via)
+	return newOldKey(q.req, &q.via)
 }
 
 // newOldKey is newServerKey for an RFC 2543 client.
 //
 //go:noinline
-func newOldKey(req *sip.Request, via sip.Via) serverKey {
+func newOldKey(req *sip.Request, via *sip.Via) serverKey {
 	seq, _, _ := req.CSeq()
 	k := &oldKey{
 		callID:  strings.Clone(req.CallID()),
@@ -141,13 +157,10 @@ func newOldKey(req *sip.Request, via sip.Via) serverKey {
 // size is the number of bytes own needs.
 func (k *serverKey) size() int { return len(k.branch) + len(k.host) }
 
-// own moves the text of the key to the end of b, which must have room for it, so that the request can be released.
-func (k *serverKey) own(b []byte) []byte {
-	at := len(b)
-	b = append(append(b, k.branch...), k.host...)
-	text := view(b[at:])
+// own moves the text of the key behind the end of b, which must have room for it, so that the request can be released.
+func (k *serverKey) own(b []byte) {
+	text := view(append(append(b, k.branch...), k.host...)[len(b):])
 	k.branch, k.host = text[:len(k.branch)], text[len(k.branch):]
-	return b
 }
 
 // view is b as a string; b must not be written again.

@@ -14,18 +14,19 @@ import (
 // concurrent use. It owns no goroutine: it works on those that bring messages
 // and on that of its timer wheel, which exists while something is due.
 type Layer struct {
-	timers  Timers
-	net     network
-	epoch   time.Time
-	seed    maphash.Seed
-	wheel   wheel
-	waiting waiting
-	shards  [shards]shard
+	shards [shards]shard // whole cache lines, and with the wheel at the start of one
+	wheel  wheel
 
+	timers                 Timers
+	net                    network
+	epoch                  time.Time
+	seed                   maphash.Seed
 	maxServers, maxClients int64
-	servers, clients       atomic.Int64
-	refused                atomic.Uint64
 	closed                 atomic.Bool
+
+	waiting          waiting
+	servers, clients atomic.Int64
+	refused          atomic.Uint64
 }
 
 // New makes a layer. It starts nothing.
@@ -61,8 +62,7 @@ func (l *Layer) Close() {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.Lock()
-		clients, servers := s.clients, s.servers
-		s.clients, s.servers = table[*Client]{}, table[*Server]{}
+		clients, servers := s.clients.empty(), s.servers.empty()
 		clients.all(func(c *Client) { c.m.end(0); c.user = nil })
 		servers.all(func(t *Server) { t.m.end(0); t.user = nil })
 		s.Unlock()
@@ -84,9 +84,9 @@ func (l *Layer) Stats() Stats {
 		s := &l.shards[i]
 		s.Lock()
 		c := s.count
+		st.ServersTotal += s.servers.total
+		st.ClientsTotal += s.clients.total
 		s.Unlock()
-		st.ServersTotal += c.servers
-		st.ClientsTotal += c.clients
 		st.Retransmitted += c.retransmitted
 		st.Absorbed += c.absorbed
 		st.Stray += c.stray
@@ -119,7 +119,6 @@ type core struct {
 	layer *Layer
 	armed Instant // the deadline the wheel knows, 0 for none
 	m     machine
-	sink  bool // the transport remembers us until told to forget
 }
 
 // rearm tells the wheel of the machine's deadline when it has changed.

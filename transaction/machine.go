@@ -46,6 +46,8 @@ type machine struct {
 	state    state
 	reliable bool    // the transport is: no retransmissions, no lingering
 	cancel   bool    // CANCEL was asked for
+	sink     bool    // the transport remembers the transaction until told to forget
+	code     uint16  // of the final response that a server sent, 0 before
 	sent     Instant // when the message that resend is about was sent last
 	resend   Instant // timers A, E, G
 	expire   Instant // timers B, D, F, H, I, J, K, L, M and the wait after a CANCEL

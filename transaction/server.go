@@ -19,46 +19,42 @@ type ServerUser interface {
 // A Server is a server transaction.
 type Server struct {
 	core
-	final   uint16
-	keptLen int32 // of kept, without the text of key
-	hash    uint64
-	key     serverKey
-	method  sip.Method
-	flow    transport.Flow
-	reply   transport.Flow
-	req     *sip.Request // nil after the final response
-	kept    []byte       // the printed last response; of a final one, behind it the text of key
-	user    ServerUser   // nil when there is nothing more to tell
+	hash   uint64
+	method sip.Method
+	req    *sip.Request // nil after the final response
+	user   ServerUser   // nil when there is nothing more to tell
+	kept   []byte       // the printed last response; of a final one, the text of key lies behind it
+	reply  transport.Flow
+	key    serverKey
+	flow   transport.Flow
 }
 
 // NewServer opens a server transaction. ErrExists: another goroutine was first, the request is a copy, which
 // is absorbed as MatchRequest does it; ErrLimit; ErrTerminated after Close; the error of a Via that cannot be read. u may be nil.
 func (l *Layer) NewServer(req *sip.Request, f transport.Flow, u ServerUser) (*Server, error) {
-	via, err := req.Via()
-	if err != nil {
+	var q lookup
+	if err := q.read(l, req); err != nil {
 		return nil, err
 	}
 	if err := l.reserve(&l.servers, l.maxServers); err != nil {
 		return nil, err
 	}
-	branch := req.Branch()
 	t := new(Server) // and not a literal, which is made on the stack first
-	t.key = newServerKey(req, via, branch)
+	t.key = newServerKey(&q)
 	t.method = methodName(req.Method)
 	t.flow = f
-	t.reply = l.net.replyFlow(f, via)
+	t.reply = l.net.replyFlow(f, q.via)
 	t.req, t.user, t.layer = req, u, l
-	t.hash = l.serverHash(req, via, branch)
+	t.hash = q.hash
 	t.m.reliable = l.net.reliable(t.reply)
 	t.start()
 
-	s := l.shard(t.hash)
+	s := l.shard(q.hash)
 	s.Lock()
-	if other := s.server(t.hash, req, via, branch, t.method); other != nil {
+	if other := s.server(&q, t.method); other != nil {
 		return nil, l.exists(s, other)
 	}
-	s.servers.insert(t.hash, t)
-	s.count.servers++
+	s.servers.insert(q.hash, t)
 	s.Unlock()
 	return t, nil
 }
@@ -77,9 +73,9 @@ func (l *Layer) exists(s *shard, other *Server) error {
 // server finds the transaction of a request by §17.2.3; method is that of the transaction looked for. One copy of the code for all who look.
 //
 //go:noinline
-func (s *shard) server(hash uint64, req *sip.Request, via sip.Via, branch string, method sip.Method) *Server {
-	for t, i := s.servers.seek(hash, hash); t != nil; t, i = s.servers.seek(hash, i) {
-		if t.method == method && t.key.matches(req, via, branch) {
+func (s *shard) server(q *lookup, method sip.Method) *Server {
+	for t, i := s.servers.seek(q.hash, q.hash); t != nil; t, i = s.servers.seek(q.hash, i) {
+		if t.method == method && t.key.matches(q) {
 			return t
 		}
 	}
@@ -88,9 +84,9 @@ func (s *shard) server(hash uint64, req *sip.Request, via sip.Via, branch string
 
 // cancelled finds what a CANCEL is for: §9.2 takes any method. It is no copy of
 // a CANCEL, so what has its key is what it is for.
-func (s *shard) cancelled(hash uint64, req *sip.Request, via sip.Via, branch string) *Server {
-	for t, i := s.servers.seek(hash, hash); t != nil; t, i = s.servers.seek(hash, i) {
-		if t.key.matches(req, via, branch) {
+func (s *shard) cancelled(q *lookup) *Server {
+	for t, i := s.servers.seek(q.hash, q.hash); t != nil; t, i = s.servers.seek(q.hash, i) {
+		if t.key.matches(q) {
 			return t
 		}
 	}
@@ -104,21 +100,19 @@ func (s *shard) cancelled(hash uint64, req *sip.Request, via sip.Via, branch str
 //     this layer sends until its ACK (RespondReliably), or the ACK has the branch of an INVITE answered with 2xx;
 //   - else a new request: the TU decides whether to call NewServer.
 func (l *Layer) MatchRequest(req *sip.Request, f transport.Flow) (tx *Server, absorbed bool) {
-	via, err := req.Via()
-	if err != nil {
+	var q lookup
+	if q.read(l, req) != nil {
 		return nil, false
 	}
-	branch := req.Branch()
-	hash := l.serverHash(req, via, branch)
 	if req.Method == sip.ACK {
-		return l.matchACK(req, via, branch, hash)
+		return l.matchACK(&q)
 	}
-	s := l.shard(hash)
+	s := l.shard(q.hash)
 	s.Lock()
-	t := s.server(hash, req, via, branch, req.Method)
+	t := s.server(&q, req.Method)
 	if t == nil {
 		if req.Method == sip.CANCEL {
-			tx = s.cancelled(hash, req, via, branch)
+			tx = s.cancelled(&q)
 		}
 		s.Unlock()
 		return tx, false
@@ -129,12 +123,12 @@ func (l *Layer) MatchRequest(req *sip.Request, f transport.Flow) (tx *Server, ab
 	return t, true
 }
 
-func (l *Layer) matchACK(req *sip.Request, via sip.Via, branch string, hash uint64) (*Server, bool) {
-	now := l.Now()
-	s := l.shard(hash)
+func (l *Layer) matchACK(q *lookup) (*Server, bool) {
+	s := l.shard(q.hash)
 	s.Lock()
-	t := s.server(hash, req, via, branch, sip.INVITE)
+	t := s.server(q, sip.INVITE)
 	if t != nil && t.m.state != accepted {
+		now := l.Now()
 		act := (*inviteServer)(&t.m).ack(now, &l.timers)
 		if t.m.state == confirmed {
 			t.user = nil // timer H has no more to tell
@@ -146,7 +140,7 @@ func (l *Layer) matchACK(req *sip.Request, via sip.Via, branch string, hash uint
 		return t, true
 	}
 	s.Unlock()
-	if w := l.waiting.acknowledge(l, req); w != nil {
+	if w := l.waiting.acknowledge(l, q.req); w != nil {
 		return w, false
 	}
 	if t == nil {
@@ -161,7 +155,7 @@ func (l *Layer) matchACK(req *sip.Request, via sip.Via, branch string, hash uint
 func (t *Server) copied(s *shard) serverWork {
 	s.count.absorbed++
 	act := t.request()
-	if t.keptLen == 0 {
+	if len(t.kept) == 0 {
 		act = 0 // nothing was sent yet
 	}
 	return t.settle(s, 0, act) // the deadline is what it was: now does not matter
@@ -188,7 +182,6 @@ func (t *Server) answer(code int, res *sip.Response) error {
 	}
 	if res == nil {
 		t.kept = sip.AppendTrying(make([]byte, 0, sip.TryingLen(t.req)), t.req)
-		t.keptLen = int32(len(t.kept))
 	} else {
 		t.keep(res)
 	}
@@ -203,14 +196,13 @@ func (t *Server) keep(res *sip.Response) {
 	if t.m.state == trying || t.m.state == proceeding {
 		// Printed, not as it is: it would hold the text it came in and an index of it for as long as the phone rings.
 		t.kept = res.AppendTo(make([]byte, 0, res.Len()))
-		t.keptLen = int32(len(t.kept))
 		return
 	}
-	if t.final != 0 {
+	if t.m.code != 0 {
 		return // a further 2xx
 	}
-	t.final = uint16(res.Code)
-	t.req, t.kept, t.keptLen = nil, nil, 0
+	t.m.code = uint16(res.Code)
+	t.req, t.kept = nil, nil
 	if t.key.old != nil {
 		t.key.old.replyTag = strings.Clone(res.ToTag())
 	}
@@ -219,9 +211,8 @@ func (t *Server) keep(res *sip.Response) {
 		t.user = nil
 		t.key.own(make([]byte, 0, t.key.size()))
 	case completed:
-		b := res.AppendTo(make([]byte, 0, res.Len()+t.key.size()))
-		t.keptLen = int32(len(b))
-		t.kept = t.key.own(b)
+		t.kept = res.AppendTo(make([]byte, 0, res.Len()+t.key.size()))
+		t.key.own(t.kept)
 		if t.method != sip.INVITE {
 			t.user = nil
 		}
@@ -244,7 +235,7 @@ func (t *Server) Final() int {
 	s := t.layer.shard(t.hash)
 	s.Lock()
 	defer s.Unlock()
-	return int(t.final)
+	return int(t.m.code)
 }
 
 // expired is the wheel's call.
@@ -335,7 +326,7 @@ type serverWork struct {
 
 // settle brings everything in line with the machine's new state, under the lock.
 func (t *Server) settle(s *shard, now Instant, act action) serverWork {
-	w := serverWork{act: act, raw: t.kept[:t.keptLen], user: t.user}
+	w := serverWork{act: act, raw: t.kept, user: t.user}
 	if act.has(actResend) {
 		s.count.retransmitted++
 	}
@@ -345,13 +336,13 @@ func (t *Server) settle(s *shard, now Instant, act action) serverWork {
 	// On a connection the final response to an INVITE is the one thing whose
 	// loss the user hears of while the transaction lives.
 	if act.has(actSend) && t.m.reliable && t.m.state == completed {
-		w.sink, t.sink = true, true
+		w.sink, t.m.sink = true, true
 	}
 	if act.has(actEnd) {
 		s.servers.remove(t.hash, t)
 		t.layer.servers.Add(-1)
 		t.user = nil
-		w.forget, t.sink = t.sink, false
+		w.forget, t.m.sink = t.m.sink, false
 	}
 	t.rearm(t, now)
 	return w

@@ -7,6 +7,7 @@ import "sync"
 type table[P comparable] struct {
 	cells []cell[P] // a power of two of them, a quarter or more empty
 	n     int
+	total uint64 // ever inserted
 }
 
 // A cell is empty when p is the zero P.
@@ -19,7 +20,7 @@ const minCells = 16
 
 // seek returns the first entry of that hash at place i or behind, the zero P when there is none, and the place behind it. A search begins at the hash itself.
 func (t *table[P]) seek(hash, i uint64) (p P, next uint64) {
-	if t.n == 0 {
+	if len(t.cells) == 0 {
 		return p, i
 	}
 	mask := uint64(len(t.cells) - 1)
@@ -36,6 +37,7 @@ func (t *table[P]) insert(hash uint64, p P) {
 		t.resize(max(minCells, 2*len(t.cells)))
 	}
 	t.n++
+	t.total++
 	t.put(hash, p)
 }
 
@@ -91,6 +93,13 @@ func (t *table[P]) resize(n int) {
 	}
 }
 
+// empty takes everything out, and is what to take it from.
+func (t *table[P]) empty() (old table[P]) {
+	old = *t
+	t.cells, t.n = nil, 0
+	return old
+}
+
 func (t *table[P]) all(f func(P)) {
 	var none P
 	for i := range t.cells {
@@ -103,18 +112,17 @@ func (t *table[P]) all(f func(P)) {
 const shards = 64
 
 // A shard is a part of the table with its lock, which also guards the
-// transactions in it: one lock operation an event.
+// transactions in it: one lock operation an event. It has two cache lines for itself, and what every event needs is in the first.
 type shard struct {
 	sync.Mutex
 	servers table[*Server]
 	clients table[*Client]
 	count   counters
-	_       [64]byte // keeps the locks of neighbours on different cache lines
+	_       [8]byte
 }
 
 // counters are summed up by Stats.
 type counters struct {
-	servers, clients                         uint64
 	retransmitted, absorbed, stray, timedOut uint64
 }
 

@@ -26,7 +26,7 @@ func (t *Server) Silence() {
 		t.m.state = accepted // absorbs without a word
 	}
 	t.m.expire = now.add(64 * l.timers.T1)
-	t.req, t.user, t.kept, t.keptLen = nil, nil, nil, 0
+	t.req, t.user, t.kept = nil, nil, nil
 	t.key.own(make([]byte, 0, t.key.size()))
 	t.rearm(t, now)
 }

@@ -48,20 +48,19 @@ type queue struct{ first, last *entry }
 // first occupied slot and moved only towards an earlier one: an entry that was
 // stopped costs at most a wake-up for nothing. Without entries nothing is armed.
 type wheel struct {
-	clock       func() Instant
-	hold, flush func() // around each wake-up's work
-
 	mu      sync.Mutex
-	slots   [allSlots]queue
-	near    [nearSlots / 64]uint64
-	far     [farLevels]uint64
-	n       int
 	tick    int64 // all up to this one are done
 	armed   int64 // when the alarm goes off; at most the first event
+	n       int
 	running bool
 	closed  bool
-	alarm   transport.Alarm // made when first needed
-	factory func(f func()) transport.Alarm
+	marks   [allSlots / 64]uint64 // a bit for each slot in use: the near ones, then a word for each far level
+	slots   [allSlots]queue
+
+	clock       func() Instant
+	hold, flush func()          // around each wake-up's work
+	alarm       transport.Alarm // made when first needed
+	factory     func(f func()) transport.Alarm
 }
 
 func (w *wheel) init(clock func() Instant, hold, flush func(), alarm func(f func()) transport.Alarm) {
@@ -96,7 +95,7 @@ func (w *wheel) setLocked(e *entry, owner expirer, deadline, now Instant) {
 // stop disarms e. It does not wait for an expired call that has begun.
 func (w *wheel) stop(e *entry) {
 	w.mu.Lock()
-	if e.slot != 0 {
+	if e.slot != 0 && !w.closed {
 		w.unlink(e)
 	}
 	w.mu.Unlock()
@@ -107,7 +106,7 @@ func (w *wheel) close() {
 	defer w.mu.Unlock()
 	w.closed = true
 	w.slots = [allSlots]queue{}
-	w.near, w.far, w.n = [nearSlots / 64]uint64{}, [farLevels]uint64{}, 0
+	w.marks, w.n = [allSlots / 64]uint64{}, 0
 	if w.alarm != nil {
 		w.alarm.Close()
 	}
@@ -160,7 +159,8 @@ func (w *wheel) advance(now Instant) {
 		}
 		w.tick = t
 		w.cascade()
-		for e := w.slots[t%nearSlots].first; e != nil; e = w.slots[t%nearSlots].first {
+		for q := &w.slots[t%nearSlots]; q.first != nil; {
+			e := q.first
 			w.unlink(e)
 			owner := e.owner
 			w.mu.Unlock()
@@ -177,8 +177,8 @@ func (w *wheel) cascade() {
 		if w.tick&(1<<shift-1) != 0 {
 			continue
 		}
-		i := farSlot(level, w.tick)
-		for e := w.slots[i].first; e != nil; e = w.slots[i].first {
+		for q := &w.slots[farSlot(level, w.tick)]; q.first != nil; {
+			e := q.first
 			w.unlink(e)
 			w.place(e)
 		}
@@ -187,37 +187,32 @@ func (w *wheel) cascade() {
 
 func farShift(level int) uint { return nearBits + uint(level)*farBits }
 
-func farSlot(level int, tick int64) int {
-	return nearSlots + level*farSlots + int(tick>>farShift(level)%farSlots)
+func farSlot(level int, tick int64) uint {
+	return nearSlots + uint(level)*farSlots + uint(tick>>farShift(level))%farSlots
 }
 
 // place links e by its distance and returns the tick at which its slot must be handled.
 func (w *wheel) place(e *entry) (at int64) {
-	d := e.tick - w.tick
-	if d < nearSlots {
-		i := int(e.tick % nearSlots)
-		w.near[i/64] |= 1 << (i % 64)
-		w.link(e, i)
-		return e.tick
+	at = e.tick
+	i := uint(at) % nearSlots
+	if d := at - w.tick; d >= nearSlots {
+		at = min(at, w.tick+horizon-1)
+		level := 0
+		for d >= 1<<farShift(level+1) && level < farLevels-1 {
+			level++
+		}
+		i = farSlot(level, at)
+		at = at >> farShift(level) << farShift(level)
 	}
-	t := e.tick
-	if d >= horizon {
-		t = w.tick + horizon - 1
-	}
-	level := 0
-	for d >= 1<<farShift(level+1) && level < farLevels-1 {
-		level++
-	}
-	i := farSlot(level, t)
-	w.far[level] |= 1 << (i % farSlots)
 	w.link(e, i)
-	return t >> farShift(level) << farShift(level)
+	return at
 }
 
 // link appends e to slot i. Of the others it touches the last alone, which was set a moment ago; the first one may have left the caches.
-func (w *wheel) link(e *entry, i int) {
+func (w *wheel) link(e *entry, i uint) {
 	e.slot = uint16(i + 1)
 	w.n++
+	w.marks[i/64] |= 1 << (i % 64)
 	q := &w.slots[i]
 	e.prev = q.last
 	if q.last == nil {
@@ -229,7 +224,7 @@ func (w *wheel) link(e *entry, i int) {
 }
 
 func (w *wheel) unlink(e *entry) {
-	i := int(e.slot - 1)
+	i := uint(e.slot - 1)
 	w.n--
 	q := &w.slots[i]
 	if e.prev == nil {
@@ -243,17 +238,9 @@ func (w *wheel) unlink(e *entry) {
 		e.next.prev = e.prev
 	}
 	if q.first == nil {
-		w.unmark(i)
+		w.marks[i/64] &^= 1 << (i % 64)
 	}
 	e.next, e.prev, e.slot = nil, nil, 0
-}
-
-func (w *wheel) unmark(i int) {
-	if i < nearSlots {
-		w.near[i/64] &^= 1 << (i % 64)
-		return
-	}
-	w.far[(i-nearSlots)/farSlots] &^= 1 << (i % farSlots)
 }
 
 // next is the tick of the first event: a near slot to expire or a far one to cascade.
@@ -262,7 +249,7 @@ func (w *wheel) next() int64 {
 		return never
 	}
 	at := w.nextNear()
-	for level, marks := range w.far {
+	for level, marks := range w.marks[nearSlots/64:] {
 		if marks == 0 {
 			continue
 		}
@@ -276,7 +263,7 @@ func (w *wheel) next() int64 {
 func (w *wheel) nextNear() int64 {
 	for t := w.tick + 1; t <= w.tick+nearSlots; {
 		i := int(t % nearSlots)
-		if m := w.near[i/64] >> (i % 64); m != 0 {
+		if m := w.marks[i/64] >> (i % 64); m != 0 {
 			return t + int64(bits.TrailingZeros64(m))
 		}
 		t += int64(64 - i%64)
