@@ -32,7 +32,7 @@ func detect(r *sipproxy.Request, tests Reasons) (found Reasons) {
 	source := r.Source.AddrPort
 	var at place
 	if via, err := r.Via(); err == nil && tests&(ViaSource|ViaPrivate|SourcePort) != 0 {
-		found |= viaReasons(&via, &at, r.Source)
+		found |= viaReasons(&via, &at, &r.Source)
 	}
 	if tests&(ContactPrivate|ContactPort) != 0 {
 		if c, _, err := r.Contact(); err == nil { // the first, as Kamailio
@@ -90,7 +90,7 @@ func Callee(b *sipproxy.Branch) (found Reasons) {
 	return found
 }
 
-func viaReasons(v *sip.Via, at *place, source transport.Addr) (found Reasons) {
+func viaReasons(v *sip.Via, at *place, source *transport.Addr) (found Reasons) {
 	at.read(v.Host)
 	if !at.literal || at.ip.Unmap().WithZone("") != source.AddrPort.Addr().WithZone("") {
 		found |= ViaSource // a name counts as different, as with Kamailio
@@ -109,7 +109,7 @@ func viaReasons(v *sip.Via, at *place, source transport.Addr) (found Reasons) {
 }
 
 func contactReasons(c *sip.NameAddr, at *place, source netip.AddrPort) (found Reasons) {
-	if c.Star || !c.URI.IsSIP() {
+	if c.URI.Scheme != "sip" && !c.URI.IsSIP() { // "*" has none
 		return 0
 	}
 	at.read(c.URI.Host)

@@ -54,7 +54,8 @@ func TestViaReasons(t *testing.T) {
 	} {
 		v, err := sip.ParseVia(x.via)
 		require.NoError(t, err)
-		require.Equal(t, x.want.String(), viaReasons(&v, new(place), source(x.source)).String(), "%s from %s", x.via, x.source)
+		from := source(x.source)
+		require.Equal(t, x.want.String(), viaReasons(&v, new(place), &from).String(), "%s from %s", x.via, x.source)
 	}
 }
 

@@ -12,11 +12,12 @@ import (
 // success is the 200 of §10.3 step 8, with the bindings as they are now.
 func (g *Registrar) success(r *sipproxy.Request, reg *registration, list []Binding) *sip.Response {
 	res := r.Reply(200)
-	for i := range list {
-		x := &list[i]
-		res.AddFunc("Contact", func(b []byte) []byte { return g.appendContact(b, r, x, reg.now) })
+	if v := r.Get("Contact"); reg.granted(r, list, v) {
+		res.Add("Contact", v)
+	} else {
+		g.addContacts(res, r, list, reg.now)
 	}
-	res.AddFunc("Date", func(b []byte) []byte { return append(b, g.date.at(reg.now)...) }) // there is none, so less code than Set
+	res.Add("Date", g.date.at(reg.now)) // there is none, so less code than Set
 	for _, p := range reg.path {
 		res.Add("Path", p) // RFC 3327 §5.3
 	}
@@ -33,6 +34,40 @@ func (g *Registrar) success(r *sipproxy.Request, reg *registration, list []Bindi
 		}
 	}
 	return res
+}
+
+//go:noinline
+func (g *Registrar) addContacts(res *sip.Response, r *sipproxy.Request, list []Binding, now time.Time) {
+	for i := range list {
+		x := &list[i]
+		res.AddFunc("Contact", func(b []byte) []byte { return g.appendContact(b, r, x, now) })
+	}
+}
+
+// granted reports whether the bindings are what the REGISTER asked for and v, the value of its Contact, is what appendContact would write, octet for
+// octet. Phones mostly get what they ask for, and then have their own words back.
+func (reg *registration) granted(r *sipproxy.Request, list []Binding, v string) bool {
+	if len(list) != 1 || len(reg.contacts) != 1 || &list[0] != &reg.contacts[0] {
+		return false
+	}
+	x := &list[0]
+	c, _, _ := r.Contact()
+	life, plain := onlyExpires(c.Params)
+	return plain && c.Params[len(expiresParam)] != '0' && x.Expires.Sub(reg.now) == time.Duration(life)*time.Second &&
+		!showsReceived(x) && spelled(v, &x.Contact, c.Params)
+}
+
+// spelled reports whether v, which was read as u and params, is them as appendContact writes them. v has all their pieces, in this order, so whatever else it
+// had, blanks, a display name, zeros before the port, would make it longer.
+func spelled(v string, u *sip.URI, params sip.Params) bool {
+	n := len("<sip:@>") + len(u.User) + len(u.Host) + len(u.Params) + len(params)
+	if u.Port != 0 {
+		n++
+	}
+	for port := u.Port; port != 0; port /= 10 {
+		n++
+	}
+	return len(v) == n && v[0] == '<' && u.Scheme == "sip" && u.User != "" && u.Password == "" && u.Headers == ""
 }
 
 // dateText is the value of the Date field of the last second it was asked for.
@@ -62,9 +97,9 @@ func (g *Registrar) appendContact(b []byte, r *sipproxy.Request, x *Binding, now
 		b = append(b, ";q="...)
 		b = strconv.AppendFloat(b, float64(x.Q), 'f', -1, 32)
 	}
-	b = append(b, ";expires="...)
+	b = append(b, expiresParam...)
 	b = strconv.AppendInt(b, int64((x.Expires.Sub(now)+time.Second-1)/time.Second), 10)
-	if !x.Received.IsZero() && !x.Received.Proto.Reliable() {
+	if showsReceived(x) {
 		b = append(b, `;received="sip:`...)
 		b = x.Received.AddrPort.AppendTo(b)
 		b = append(b, '"')
@@ -73,4 +108,9 @@ func (g *Registrar) appendContact(b []byte, r *sipproxy.Request, x *Binding, now
 		b = g.appendGRUUs(b, r, x)
 	}
 	return b
+}
+
+// showsReceived: the 200 tells a phone behind a NAT where it was seen.
+func showsReceived(x *Binding) bool {
+	return x.Received.AddrPort.IsValid() && !x.Received.Proto.Reliable()
 }

@@ -204,16 +204,19 @@ func appendBinding(b []byte, x *Binding) []byte {
 	start := len(b)
 	b = appendFixed(b, x)
 	u := &x.Contact
-	for _, s := range [...]string{u.Scheme, u.User, u.Password, u.Host, string(u.Params), u.Headers, u.Opaque,
-		x.CallID, x.Instance, x.UserAgent, string(x.Params)} {
-		if s == "" { // about half of them
-			b = append(b, 0)
-			continue
-		}
-		b = appendString(b, s)
-	}
-	b = appendAddr(b, x.Received)
-	b = appendAddr(b, x.Local)
+	b = appendString(b, u.Scheme)
+	b = appendString(b, u.User)
+	b = appendString(b, u.Password)
+	b = appendString(b, u.Host)
+	b = appendString(b, string(u.Params))
+	b = appendString(b, u.Headers)
+	b = appendString(b, u.Opaque)
+	b = appendString(b, x.CallID)
+	b = appendString(b, x.Instance)
+	b = appendString(b, x.UserAgent)
+	b = appendString(b, string(x.Params))
+	b = appendAddr(b, &x.Received)
+	b = appendAddr(b, &x.Local)
 	b = append(b, byte(u.Port>>8), byte(u.Port))
 	b = appendStrings(b, x.Path)
 	b = appendMethods(b, x.Methods)
@@ -242,6 +245,9 @@ func appendFixed(b []byte, x *Binding) []byte {
 //
 //go:noinline
 func appendString(b []byte, s string) []byte {
+	if s == "" { // about half of them
+		return append(b, 0)
+	}
 	if len(s) < 0x80 {
 		return append(append(b, byte(len(s))), s...)
 	}
@@ -283,7 +289,7 @@ func methodCode(m sip.Method) byte {
 	return 0
 }
 
-func appendAddr(b []byte, a transport.Addr) []byte {
+func appendAddr(b []byte, a *transport.Addr) []byte {
 	ip := a.AddrPort.Addr()
 	kind := byte(addrNone)
 	switch {

@@ -33,6 +33,9 @@ func (h *hub) init() { h.closed = make(chan struct{}) }
 
 func (h *hub) close() { close(h.closed) }
 
+// watched reports whether anybody wants to know.
+func (h *hub) watched() bool { return h.watchers.Load() != nil }
+
 // publish queues c for every watcher that has room.
 func (h *hub) publish(c change, limit int) {
 	l := h.watchers.Load()

@@ -175,16 +175,15 @@ func same(a, b string) bool {
 
 // swap makes new what is stored of its address; not ok: the bindings there are not old any more.
 func (m *Memory) swap(sh *shard, hash uint64, old string, new text, now int64) (mark uint64, ok bool, err error) {
-	aor, next := new.aor(), new.state()
 	sh.mu.Lock()
-	at := sh.find(hash, aor)
+	at := sh.find(hash, new.aor())
 	if !same(sh.stateAt(at), old) {
 		sh.mu.Unlock()
 		return 0, false, nil
 	}
 	empty := false
 	switch {
-	case next == "":
+	case new.state() == "":
 		sh.remove(at)
 		empty = m.aors.Add(-1) == 0
 	case at != nowhere:
@@ -197,10 +196,7 @@ func (m *Memory) swap(sh *shard, hash uint64, old string, new text, now int64) (
 		sh.insert(hash, new, now)
 		m.aors.Add(1)
 	}
-	if m.log != nil {
-		mark = m.log(aor, next)
-	}
-	m.hub.publish(change{aor, old, next, now}, m.EventQueue)
+	mark = m.tell(new, old, now)
 	when := sh.wheel.next()
 	sh.mu.Unlock()
 	if empty {
@@ -209,6 +205,19 @@ func (m *Memory) swap(sh *shard, hash uint64, old string, new text, now int64) (
 		m.arm(when)
 	}
 	return mark, true, nil
+}
+
+// tell passes a change on: new is stored instead of old. Called with the shard locked, so that changes of an address-of-record come in order.
+func (m *Memory) tell(new text, old string, now int64) (mark uint64) {
+	if m.log == nil && !m.hub.watched() {
+		return 0
+	}
+	aor, next := new.split()
+	if m.log != nil {
+		mark = m.log(aor, next)
+	}
+	m.hub.publish(change{aor, old, next, now}, m.EventQueue)
+	return mark
 }
 
 // Lookup implements Store.

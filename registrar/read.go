@@ -13,7 +13,7 @@ import (
 // read checks a REGISTER and takes from it what is to be stored.
 func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
 	to, err := r.To()
-	if err != nil || !to.URI.IsSIP() {
+	if err != nil || !isSIP(&to.URI) {
 		return errTo
 	}
 	user, domain, ok := g.userAt(r.Server(), &to.URI)
@@ -103,7 +103,7 @@ func checkStar(r *sipproxy.Request, reg *registration) error {
 
 // readContact fills the last of reg.contacts.
 func (g *Registrar) readContact(r *sipproxy.Request, reg *registration, c *sip.NameAddr) error {
-	if c.URI.IsSIP() && c.URI.Host == "" || !c.URI.IsSIP() && c.URI.Opaque == "" {
+	if c.URI.Host == "" && c.URI.Opaque == "" { // the latter is what other URIs than SIP's have
 		return errContact
 	}
 	if g.ownAOR(r, reg.aor, &c.URI) {
@@ -167,13 +167,14 @@ func (g *Registrar) readParams(r *sipproxy.Request, b *Binding, p sip.Params) (l
 	return life, g.readOthers(r, b, &c, p)
 }
 
+const expiresParam = ";expires="
+
 // onlyExpires reads parameters as most phones write them.
 func onlyExpires(p sip.Params) (seconds uint32, ok bool) {
-	const expires = ";expires="
-	if len(p) <= len(expires) || len(p) > len(expires)+9 || p[:len(expires)] != expires {
+	if len(p) <= len(expiresParam) || len(p) > len(expiresParam)+9 || p[:len(expiresParam)] != expiresParam {
 		return 0, false
 	}
-	for i := len(expires); i < len(p); i++ {
+	for i := len(expiresParam); i < len(p); i++ {
 		if p[i] < '0' || p[i] > '9' {
 			return 0, false
 		}

@@ -55,12 +55,7 @@ func (m *Memory) refresh(reg *registration) (mark uint64, done bool) {
 		return 0, false
 	}
 	slot.text = makeText(reg.packed, len(aor))
-	aor = slot.text.aor()
-	if m.log != nil {
-		mark = m.log(aor, slot.text.state())
-	}
-	m.hub.publish(change{aor, old, slot.text.state(), now}, m.EventQueue)
-	return mark, true
+	return m.tell(slot.text, old, now), true
 }
 
 // refreshes reports whether next, the packed form of b alone, is what a REGISTER for the only binding in old makes of it: they differ in

@@ -82,12 +82,15 @@ func (g *Registrar) AOR(s *sipproxy.Server, u sip.URI) (AOR, bool) {
 }
 
 func (g *Registrar) userAt(s *sipproxy.Server, u *sip.URI) (user, domain string, ok bool) {
-	if !u.IsSIP() || u.User == "" {
+	if !isSIP(u) || u.User == "" {
 		return "", "", false
 	}
 	domain, ok = g.domain(s, u)
 	return sip.Unescape(u.User), domain, ok
 }
+
+// isSIP is URI.IsSIP, for which the usual URI need not be copied.
+func isSIP(u *sip.URI) bool { return u.Scheme == "sip" || u.IsSIP() }
 
 func (g *Registrar) domain(s *sipproxy.Server, u *sip.URI) (string, bool) {
 	if d := g.named(u.Host); d != "" {

@@ -47,7 +47,7 @@ func (s *Server) refuse(m sip.Message, f transport.Flow, fault *sip.Fault) {
 	for _, tag := range fault.Unsupported {
 		res.Add("Unsupported", tag)
 	}
-	s.replyTo(via, f, res)
+	s.sent(s.trs.ReplyFlow(f, via).Send(res, nil))
 }
 
 // usableVia is the topmost Via as far as an answer needs it: parameters that cannot be read (RFC 4475 §3.1.2.1) are left out.
@@ -66,11 +66,12 @@ func usableVia(req *sip.Request) (sip.Via, error) {
 // reply sends a response past any transaction (§8.2.7).
 func (s *Server) reply(req *sip.Request, f transport.Flow, res *sip.Response) {
 	via, _ := req.Via()
-	s.replyTo(via, f, res)
+	s.sent(s.trs.ReplyFlow(f, via).Send(res, nil))
 }
 
-func (s *Server) replyTo(via sip.Via, f transport.Flow, res *sip.Response) {
-	if err := s.trs.ReplyFlow(f, via).Send(res, nil); err != nil {
+// sent counts what could not be sent.
+func (s *Server) sent(err error) {
+	if err != nil {
 		s.count.unsent.Add(1)
 	}
 }

@@ -192,7 +192,7 @@ func (p *proxy) serve(out io.Writer) error {
 // accept lets REGISTERs for us go without a transaction where their answers need no waiting: a flood of them leaves nothing behind (§26.3.2.4). Those
 // with credentials have one, which the counts of nonces need.
 func (p *proxy) accept(r *sipproxy.Request) sipproxy.Mode {
-	if p.users != nil && r.Has("Authorization") || !p.forUs(r.URI) {
+	if p.users != nil && r.Has("Authorization") || !p.forUs(&r.URI) {
 		return sipproxy.Stateful
 	}
 	return p.registrar.Accept(r)

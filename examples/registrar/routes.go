@@ -44,7 +44,7 @@ func (p *proxy) registers(next sipproxy.Handler) sipproxy.Handler {
 		if r.Method != sip.REGISTER || len(r.Routes) > 0 || len(r.OwnRoutes()) > 0 || r.InDialog() || r.URI.Params.Has("maddr") {
 			return next.ServeSIP(ctx, r)
 		}
-		if r.Mode() == sipproxy.Stateful && !p.forUs(r.URI) { // accept lets none but those for us go without a transaction
+		if r.Mode() == sipproxy.Stateful && !p.forUs(&r.URI) { // accept lets none but those for us go without a transaction
 			return next.ServeSIP(ctx, r)
 		}
 		return register.ServeSIP(ctx, r)
@@ -56,7 +56,7 @@ func (p *proxy) route(ctx context.Context, r *sipproxy.Request) *sip.Response {
 	switch {
 	case r.Method == sip.ACK: // of no call that we know
 		return nil
-	case !p.forUs(r.URI), r.URI.Params.Has("maddr"): // SIPOUT; an maddr of ours has been taken off (§16.4), another one decides (§16.5)
+	case !p.forUs(&r.URI), r.URI.Params.Has("maddr"): // SIPOUT; an maddr of ours has been taken off (§16.4), another one decides (§16.5)
 		return p.foreign(ctx, r)
 	case r.Method == sip.REGISTER: // REGISTRAR
 		return p.registrar.ServeSIP(ctx, r)
@@ -69,7 +69,7 @@ func (p *proxy) route(ctx context.Context, r *sipproxy.Request) *sip.Response {
 	if rule, ok := p.numbers.Load().rule(number(uri)); ok { // PSTN
 		return p.phoneNetwork(ctx, r, rule, number(uri))
 	}
-	if !p.forUs(uri) { // an alias leads elsewhere
+	if !p.forUs(&uri) { // an alias leads elsewhere
 		return r.Forward(ctx, sipproxy.Target{URI: uri})
 	}
 	return p.location(ctx, r, uri) // LOCATION
@@ -158,7 +158,7 @@ func (p *proxy) redirected(res *sip.Response, tried []sip.URI) (sip.URI, bool) {
 		return sip.URI{}, false
 	}
 	for c, err := range res.Contacts() {
-		if err == nil && !c.Star && c.URI.User != "" && p.forUs(c.URI) && !slices.ContainsFunc(tried, c.URI.Equal) {
+		if err == nil && !c.Star && c.URI.User != "" && p.forUs(&c.URI) && !slices.ContainsFunc(tried, c.URI.Equal) {
 			return c.URI, true
 		}
 	}
@@ -226,15 +226,15 @@ func (p *proxy) mayCallOut(ctx context.Context, r *sipproxy.Request) bool {
 // asksForPassword: REGISTER with us, and everything that is said to come from a user of ours.
 func (p *proxy) asksForPassword(r *sipproxy.Request) bool {
 	if r.Method == sip.REGISTER {
-		return p.forUs(r.URI)
+		return p.forUs(&r.URI)
 	}
 	from, err := r.From()
-	return err == nil && p.forUs(from.URI)
+	return err == nil && p.forUs(&from.URI)
 }
 
 // forUs: our domains, addresses, and telephone numbers without a domain.
-func (p *proxy) forUs(u sip.URI) bool {
-	return p.server.IsLocal(u) || strings.EqualFold(u.Scheme, "tel") || u.IsSIP() && strings.EqualFold(strings.TrimSuffix(u.Host, "."), p.c.domain())
+func (p *proxy) forUs(u *sip.URI) bool {
+	return p.server.IsLocal(*u) || strings.EqualFold(u.Scheme, "tel") || u.IsSIP() && strings.EqualFold(strings.TrimSuffix(u.Host, "."), p.c.domain())
 }
 
 // number is what was dialled: the user part, or the number of a tel URI without its parameters.
