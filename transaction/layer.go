@@ -14,19 +14,20 @@ import (
 // concurrent use. It owns no goroutine: it works on those that bring messages
 // and on that of its timer wheel, which exists while something is due.
 type Layer struct {
-	shards [shards]shard // whole cache lines, and with the wheel at the start of one
-	wheel  wheel
-
 	timers                 Timers
 	net                    network
 	epoch                  time.Time
 	seed                   maphash.Seed
 	maxServers, maxClients int64
 	closed                 atomic.Bool
+	refused                atomic.Uint64
+
+	// Behind 120 bytes, and the 8 that the runtime puts before, a cache line begins.
+	shards [shards]shard
+	wheel  wheel
 
 	waiting          waiting
 	servers, clients atomic.Int64
-	refused          atomic.Uint64
 }
 
 // New makes a layer. It starts nothing.

@@ -74,11 +74,11 @@ func (f Flow) Local() Addr {
 	if f.end == nil {
 		return Addr{}
 	}
-	a := f.end.local
-	if !f.local.isNone() {
-		a.AddrPort = netip.AddrPortFrom(f.local.addr(), a.AddrPort.Port())
+	if f.local.isNone() {
+		return f.end.local
 	}
-	return a
+	own := &f.end.local
+	return Addr{Proto: own.Proto, AddrPort: netip.AddrPortFrom(f.local.addr(), own.AddrPort.Port())}
 }
 
 // Remote is the address of the peer.

@@ -16,22 +16,26 @@ import (
 
 // A Layer owns the sockets of one server. Its methods are safe for concurrent use after Listen.
 type Layer struct {
-	cfg     Config
+	// What every message looks at lies together, and apart from what every message writes.
+	cfg    Config
+	only   *listener // the one for UDP, unless there are several or it is a wildcard: then there is nothing to choose. Fixed by Listen
+	closed atomic.Bool
+	watch  watchdog
+
+	held  atomic.Int32 // goroutines inside a batch
+	stats counters
+
 	net     Net
 	log     *slog.Logger
-	stats   counters
-	watch   watchdog
 	base    time.Time // of the connections' idle clocks
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup // every goroutine but those that lost their reader
-	held    atomic.Int32   // goroutines inside a batch
 
 	// Fixed by Listen.
 	listeners []*listener
 	udp       []*udpSock
 	plain     bool                  // all listeners are bound to an IPv4 address of their own and advertise nothing else
-	only      *listener             // the one for UDP, unless there are several or it is a wildcard: then there is nothing to choose
 	hosts     map[netip.Addr]string // addresses of this machine, and each as sent-by
 	subnets   []netip.Prefix
 	routes    routes
@@ -42,7 +46,6 @@ type Layer struct {
 
 	mu      sync.Mutex
 	started bool
-	closed  atomic.Bool
 }
 
 // New makes a layer. It opens nothing.

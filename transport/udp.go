@@ -45,19 +45,19 @@ type slot struct {
 // A udpSock is one UDP socket with its reader and its queue of datagrams to send.
 type udpSock struct {
 	end
-	guard
 	l  *Layer
 	io packetIO
 
+	mu      sync.Mutex
+	pending atomic.Int32 // used slots
+	slots   [slotCount]slot
+
 	// The reader's, owned by its turn.
+	guard
 	i, n    int // next and end of the batch
 	errs    int // errors in a row
-	sources sources
 	own     ownAddr
-
-	pending atomic.Int32 // used slots
-	mu      sync.Mutex
-	slots   [slotCount]slot
+	sources sources
 }
 
 func (ln *listener) listenUDP(ctx context.Context) error {
