@@ -1,7 +1,7 @@
 package sip
 
 import (
-	"bytes"
+	"encoding/binary"
 	"strings"
 )
 
@@ -47,47 +47,36 @@ func (h *Header) put(s string) { h.arena = append(h.arena, s...) }
 
 // appendClean appends a value without line breaks: what comes from outside must not start a field of its own.
 func appendClean(b []byte, s string) []byte {
-	if strings.IndexByte(s, '\n') < 0 && strings.IndexByte(s, '\r') < 0 {
-		return append(b, s...)
-	}
-	for i := range len(s) {
-		if c := s[i]; c == '\r' || c == '\n' {
-			b = append(b, ' ')
-		} else {
-			b = append(b, c)
-		}
-	}
+	from := len(b)
+	b = append(b, s...)
+	clean(b[from:])
 	return b
 }
 
-// clean makes spaces of the line breaks in what was appended to the arena since it was from bytes long.
-func (h *Header) clean(from int) {
-	b := h.arena[from:]
-	if bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, '\r') < 0 {
-		return
+// clean makes spaces of the line breaks in b.
+//
+//go:noinline
+func clean(b []byte) {
+	n := 0
+	for n+8 <= len(b) && controlIn(binary.LittleEndian.Uint64(b[n:])) == 0 {
+		n += 8
 	}
-	for i, c := range b {
-		if c == '\r' || c == '\n' {
-			b[i] = ' '
+	for ; n < len(b); n++ {
+		if c := b[n]; c == '\r' || c == '\n' {
+			b[n] = ' '
 		}
 	}
-}
-
-// cleanValue is clean for the value of a field in the arena.
-func (h *Header) cleanValue(f *field) {
-	h.clean(f.start())
-	copy(h.arena[f.start()+int(f.size)-2:], "\r\n")
 }
 
 // open starts a field line in the arena: name, colon, space.
 func (h *Header) open(id fieldID, name string) field {
 	h.begin()
-	f := field{at: uint32(len(h.arena)) | arenaBit, id: id}
+	f := field{at: uint32(len(h.arena)) | arenaBit, val: uint16(len(name)), id: id}
 	h.put(name)
 	if id != idBad {
-		h.put(": ")
+		h.arena = append(h.arena, ": "...)
+		f.val += 2
 	}
-	f.val = uint16(len(h.arena) - f.start())
 	return f
 }
 

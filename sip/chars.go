@@ -141,9 +141,12 @@ func number(s string, max uint64) (uint64, bool) {
 //
 //go:noinline
 func digits(s string, max uint64) (n uint64, end int) {
-	for end < len(s) && isDigit(s[end]) {
-		n = n*10 + uint64(s[end]-'0')
-		if n > max {
+	for end < len(s) {
+		d := uint64(s[end]) - '0'
+		if d > 9 {
+			break
+		}
+		if n = n*10 + d; n > max {
 			return 0, 0
 		}
 		end++

@@ -1,16 +1,19 @@
 package sip
 
-// name checks a field name given by a caller. One that is no token would break the message, so such an edit is not made.
-func goodName(name string) bool { return len(name) < 1<<10 && allOf(name, isToken) }
+// goodName looks up a field name given by a caller. One that is no token would break the message, so such an edit is not made.
+func goodName(name string) (id fieldID, ok bool) {
+	id = lookupName(name)
+	return id, id != idOther || len(name) < 1<<10 && allOf(name, isToken)
+}
 
 // Set leaves one field of that name: the first is replaced in place, others removed; appended (before the fields that
 // describe the body) when absent. Line breaks in value become spaces. In all edits, a name that is no token
 // is ignored, and a line is cut off at 65535 bytes.
 func (h *Header) Set(name, value string) {
-	if !goodName(name) {
+	id, ok := goodName(name)
+	if !ok {
 		return
 	}
-	id := lookupName(name)
 	if i := h.find(id, name, 0); i >= 0 {
 		h.replace(i, h.make(id, name, value))
 		h.delFrom(id, name, i+1)
@@ -42,10 +45,10 @@ func (h *Header) endAt() int {
 
 // Add appends a field after the last one of that name; when there is none, as Set does.
 func (h *Header) Add(name, value string) {
-	if !goodName(name) {
+	id, ok := goodName(name)
+	if !ok {
 		return
 	}
-	id := lookupName(name)
 	f := h.make(id, name, value)
 	h.insert(h.lastAt(id, name), f)
 	h.fixLength(id)
@@ -55,20 +58,18 @@ func (h *Header) Add(name, value string) {
 // the place the RFC recommends: on top for Via, behind the Vias for fields a proxy reads (§7.3.1), else as Set does. With a Via a
 // Content-Length is made sure of, as in PushVia.
 func (h *Header) Prepend(name, value string) {
-	if !goodName(name) {
+	id, ok := goodName(name)
+	if !ok {
 		return
 	}
-	id := lookupName(name)
 	f := h.make(id, name, value)
 	h.insert(h.topAt(id, name), f)
-	h.pushed(id, &f)
+	h.pushed(id)
 }
 
 // pushed is fixLength behind a new topmost value. A Via is what makes a message leave: from here on it may go by a stream (§16.6 step 9).
-func (h *Header) pushed(id fieldID, f *field) {
+func (h *Header) pushed(id fieldID) {
 	if id == idVia {
-		h.vias[1] = h.vias[0]
-		h.vias[0].read(h.value(f), f.at)
 		h.needLength()
 		return
 	}
@@ -88,15 +89,14 @@ func (h *Header) topAt(id fieldID, name string) int {
 	return h.endAt()
 }
 
+// behindVias is the place behind the last Via, 0 when there is none.
 func (h *Header) behindVias() int {
-	at := 0
 	l := h.list()
-	for i := range l {
-		if l[i].id == idVia {
-			at = i + 1
-		}
+	i := len(l)
+	for i > 0 && l[i-1].id != idVia {
+		i--
 	}
-	return at
+	return i
 }
 
 // Del removes every field of that name and reports whether there was one.
@@ -222,27 +222,27 @@ func (h *Header) delValues(i int, f func(string) bool) (gone int, empty bool) {
 // PrependFunc is Prepend with a value that f appends to the bytes it is given, without a string in between.
 // f must only append, and keep nothing of the bytes.
 func (h *Header) PrependFunc(name string, f func(b []byte) []byte) {
-	if !goodName(name) {
+	id, ok := goodName(name)
+	if !ok {
 		return
 	}
-	id := lookupName(name)
 	g := h.open(id, name)
 	h.arena = f(h.arena)
-	h.clean(g.start() + int(g.val))
+	clean(h.arena[g.start()+int(g.val):])
 	g = h.shut(g)
 	h.insert(h.topAt(id, name), g)
-	h.pushed(id, &g)
+	h.pushed(id)
 }
 
 // AddFunc is Add with a value that f appends to the bytes it is given, as for PrependFunc.
 func (h *Header) AddFunc(name string, f func(b []byte) []byte) {
-	if !goodName(name) {
+	id, ok := goodName(name)
+	if !ok {
 		return
 	}
-	id := lookupName(name)
 	g := h.open(id, name)
 	h.arena = f(h.arena)
-	h.clean(g.start() + int(g.val))
+	clean(h.arena[g.start()+int(g.val):])
 	g = h.shut(g)
 	h.insert(h.lastAt(id, name), g)
 	h.fixLength(id)

@@ -7,10 +7,13 @@ import "strconv"
 func (h *Header) PushVia(v Via) {
 	f := h.open(idVia, "Via")
 	h.arena = v.AppendTo(h.arena)
-	h.pushVia(f)
+	clean(h.arena[f.start()+int(f.val):])
+	h.insert(max(0, h.first(idVia)), h.shut(f))
+	h.needLength()
 }
 
-// PushViaText is PushVia for a value whose text comes in two parts: what the server always writes, and the branch.
+// PushViaText is PushVia for a value whose text comes in two parts: what the server always writes, and the branch. The Via is read at once, for whoever sends
+// the message asks for it.
 func (h *Header) PushViaText(start string, branch []byte) {
 	f := h.open(idVia, "Via")
 	h.put(start)
@@ -19,12 +22,14 @@ func (h *Header) PushViaText(start string, branch []byte) {
 }
 
 // pushVia ends the line that open began and puts it on top. A value that can be marked has no line break in it.
+//
+//go:noinline
 func (h *Header) pushVia(f field) {
 	f = h.shut(f)
 	h.vias[1] = h.vias[0]
 	m := &h.vias[0]
 	if m.read(h.value(&f), f.at); m.at == 0 {
-		h.cleanValue(&f)
+		clean(h.arena[f.start()+int(f.val) : len(h.arena)-2])
 		m.read(h.value(&f), f.at)
 	}
 	h.insert(max(0, h.first(idVia)), f)

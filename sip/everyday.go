@@ -2,6 +2,8 @@ package sip
 
 import (
 	"encoding/binary"
+	"math/bits"
+	"strings"
 )
 
 // The names of fields that nearly every message carries, in their usual spelling, are looked up as two words of eight bytes: the line is
@@ -13,7 +15,7 @@ type everydayWord struct{ head, tail uint64 }
 
 const (
 	everydaySlots = 32
-	everydayHash  = 0xb97f5e8358133007 // found by trial: gives each of these names a slot of its own
+	everydayHash  = 0x1d20b4582a6c9675 // found by trial: gives each of these names a slot of its own
 	everydayLen   = 16                 // bytes of a line that must be there for that
 	idShift       = 56                 // of the tail: what is below are bytes of the name
 )
@@ -65,4 +67,41 @@ func colonIn(w uint64) uint64 {
 	w ^= ':' * ones
 	w = (w - ones) &^ w & (ones << 7) // the lowest bit set is that of the first byte that is zero
 	return w & -w >> 7
+}
+
+// everyday reads the field line at the start of text into f, but for at, and gives its size, when it is one of these names, a colon, one blank, a value that
+// begins and ends with neither blank nor control character, and CRLF, with no fold behind. For any other line it gives 0.
+func (f *field) everyday(text string) int {
+	size := strings.IndexByte(text, '\n') + 1
+	if len(text) < everydayLen || size >= len(text) || size > maxLine {
+		return 0
+	}
+	head, tail, val := word(text), uint64(0), 2
+	colon := colonIn(head)
+	if colon != 0 {
+		head &= colon<<8 - 1 // name and colon, nothing behind
+	} else {
+		tail, val = word(text[8:]), 8+2
+		if colon = colonIn(tail); colon == 0 {
+			return 0
+		}
+		tail &= colon<<8 - 1
+	}
+	id := everydayID(head, tail)
+	val += bits.TrailingZeros64(colon) / 8
+	end := size - 2
+	if id == idOther || val >= end {
+		return 0
+	}
+	if text[val-1] != ' ' || text[val] <= ' ' || text[end-1] <= ' ' || text[end] != '\r' || isBlank(text[size]) {
+		return 0
+	}
+	f.size, f.val, f.valLen, f.id = uint16(size), uint16(val), uint16(end-val), id
+	return size
+}
+
+// controlIn is 0 when all bytes of w are at least the blank.
+func controlIn(w uint64) uint64 {
+	const ones = 0x0101010101010101
+	return (w - ' '*ones) &^ w & (ones << 7)
 }

@@ -39,15 +39,22 @@ func headerOf(fields string) *Header {
 
 // The usual form is found by words of eight bytes; the names and values must be those that the exact look finds, whatever the lengths.
 func TestScanFieldAgrees(t *testing.T) {
+	found := 0
 	for _, name := range []string{"Via", "v", "To", "Contact", "Content-Type", "Session-Expires", "Proxy-Authorization", "X-Other", "", "a:b", "Call-ID\t", " "} {
 		for _, value := range []string{"", " ", " x", "x", " x ", " x\ty", "  x", " a:b", "\tx", " x\r", "\r", " x\r\n folded"} {
 			for _, end := range []string{"\r\n", "\n", "", " \r\n", "\r\n\r\n", "\r\nVia: y\r\n\r\n", "\r\nVia: SIP/2.0/UDP a.example.com\r\n\r\n"} {
 				h := Header{text: "=" + name + ":" + value + end}
-				var got, want field
-				n, m := h.scanField(&got, 1), h.scanOdd(&want, 1)
-				require.Equal(t, m, n, "%q", h.text)
+				got, want := field{at: 1}, field{}
+				n, m := got.everyday(h.text[1:]), h.scanOdd(&want, 1)
+				if n == 0 {
+					require.Equal(t, field{at: 1}, got)
+					continue
+				}
+				found++
+				require.Equal(t, m, 1+n, "%q", h.text)
 				require.Equal(t, want, got, "%q", h.text)
 			}
 		}
 	}
+	require.NotZero(t, found)
 }

@@ -60,7 +60,7 @@ func (r *Request) SetURI(u URI) {
 	r.arena = append(r.arena, ' ')
 	r.arena = u.AppendTo(r.arena)
 	r.arena = append(r.arena, " SIP/2.0"...)
-	r.clean(from)
+	clean(r.arena[from:])
 	r.setStart(from)
 }
 

@@ -1,9 +1,6 @@
 package sip
 
-import (
-	"math/bits"
-	"strings"
-)
+import "strings"
 
 // maxIndexed bounds the index that a message of many short lines can make grow; what is beyond is refused by Valid.
 const maxIndexed = 1024
@@ -162,23 +159,19 @@ func (h *Header) index(i int) {
 	h.start = span{0, uint32(i)}
 	length, lengths := -1, 0
 	for i < len(text) && (text[i] > '\r' || !emptyLine(text[i:])) {
-		if h.count >= maxIndexed {
-			i = h.rest(i)
-			continue
-		}
 		var f *field
+		size := 0
 		if h.count < inlineFields {
 			f = &h.inline[h.count]
+			size = f.everyday(text[i:])
+		}
+		if size != 0 {
+			f.at = uint32(i)
 			h.count++
 		} else {
-			f = h.slotMore()
+			f, size = h.oddLine(i)
 		}
-		from := i
-		if i = h.scanField(f, i); i-from > maxLine {
-			h.unslot()
-			h.chunks(from, i)
-			continue
-		}
+		i += size
 		h.placed(f.id, int(h.count))
 		switch f.id {
 		case idContentLength:
@@ -191,6 +184,25 @@ func (h *Header) index(i int) {
 	h.endHeader(i, length)
 }
 
+// oddLine indexes the line at i, whatever it looks like, and gives its size. What is too long for a field line, or one too many, becomes bad fields, of which
+// it gives the last one.
+//
+//go:noinline
+func (h *Header) oddLine(i int) (f *field, size int) {
+	if h.count >= maxIndexed {
+		size = h.rest(i) - i
+	} else {
+		f = h.slot()
+		if size = h.scanOdd(f, i) - i; size <= maxLine {
+			return f, size
+		}
+		h.unslot()
+		h.chunks(i, i+size)
+	}
+	return &h.list()[h.count-1], size
+}
+
+//go:noinline
 func emptyLine(s string) bool { return s[0] == '\n' || len(s) > 1 && s[0] == '\r' && s[1] == '\n' }
 
 // foldedStart passes over the lines at i that look like folds: a start line cannot be folded, and they must not become the folds of another field.
@@ -260,39 +272,8 @@ func (h *Header) chunks(i, end int) {
 	h.flags |= oddField | tooMany
 }
 
-// scanField reads the field line at i with its folds (§7.3.1) into f and gives the index behind it. A line over maxLine is left to the caller.
-// Here are the lines that look as usual; the rest is scanOdd's.
-func (h *Header) scanField(f *field, i int) int {
-	text := h.text[i:]
-	if len(text) < everydayLen {
-		return h.scanOdd(f, i)
-	}
-	head, tail, colon := word(text), uint64(0), 0
-	at := colonIn(head)
-	if at != 0 {
-		head &= at<<8 - 1 // name and colon, nothing behind
-	} else {
-		tail, colon = word(text[8:]), 8
-		if at = colonIn(tail); at == 0 {
-			return h.scanOdd(f, i)
-		}
-		tail &= at<<8 - 1
-	}
-	id := everydayID(head, tail)
-	colon += bits.TrailingZeros64(at) / 8
-	size := strings.IndexByte(text, '\n') + 1
-	val, end := colon+2, size-2
-	if id == idOther || size > maxLine || val >= end || size < len(text) && isBlank(text[size]) {
-		return h.scanOdd(f, i)
-	}
-	if line := text[:size]; line[val-1] != ' ' || line[val] <= ' ' || line[end-1] <= ' ' || line[end] != '\r' {
-		return h.scanOdd(f, i)
-	}
-	f.at, f.size, f.val, f.valLen, f.id = uint32(i), uint16(size), uint16(val), uint16(end-val), id
-	return i + size
-}
-
-// scanOdd is scanField for every line there can be.
+// scanOdd reads the field line at i with its folds (§7.3.1) into f, whatever it looks like, and gives the index behind it. A line over maxLine is left to
+// the caller.
 //
 //go:noinline
 func (h *Header) scanOdd(f *field, i int) int {

@@ -6,29 +6,30 @@ func (h *Header) appendTo(b []byte) []byte {
 	if h.flags&edited == 0 {
 		return append(b, h.text...)
 	}
-	run := h.start // pieces that lie side by side are copied in one go
+	at, end := h.start.at, h.start.at+h.start.size // pieces that lie side by side are copied in one go
 	l := h.list()
 	for i := range l {
-		if f := &l[i]; f.at == run.at+run.size { // arenaBit keeps text and arena apart
-			run.size += uint32(f.size)
-		} else {
-			b = h.appendPiece(b, run)
-			run = span{f.at, uint32(f.size)}
+		f := &l[i]
+		if f.at != end { // arenaBit keeps text and arena apart
+			b = h.appendPiece(b, at, end)
+			at, end = f.at, f.at
 		}
+		end += uint32(f.size)
 	}
 	if h.flags&bodyNew != 0 {
-		return append(append(h.appendPiece(b, run), "\r\n"...), h.newBody...)
+		return append(append(h.appendPiece(b, at, end), "\r\n"...), h.newBody...)
 	}
-	if h.tail != run.at+run.size {
-		b = h.appendPiece(b, run)
-		run = span{at: h.tail}
+	if h.tail != end {
+		b = h.appendPiece(b, at, end)
+		at = h.tail
 	}
-	run.size = uint32(len(h.text)) - run.at
-	return h.appendPiece(b, run)
+	return h.appendPiece(b, at, uint32(len(h.text)))
 }
 
 //go:noinline
-func (h *Header) appendPiece(b []byte, p span) []byte { return append(b, h.piece(p.at, p.size)...) }
+func (h *Header) appendPiece(b []byte, at, end uint32) []byte {
+	return append(b, h.piece(at, end-at)...)
+}
 
 func (h *Header) len() int {
 	if h.flags&edited == 0 {

@@ -63,18 +63,24 @@ func lengthOf(head string) (length int, why flags) {
 	length, nth := -1, 0
 	var f field
 	for _, i := cutLine(head); i < len(head); {
-		if c := lower(head[i]); c != 'c' && c != 'l' { // Content-Length or l; folds start with a blank
+		if !mayBeLength(head[i:]) {
 			_, n := cutLine(head[i:])
 			i += n
 			continue
 		}
 		from := i
-		if i = h.scanField(&f, i); f.id == idContentLength && i-from <= maxLine {
+		if i = h.scanOdd(&f, i); f.id == idContentLength && i-from <= maxLine {
 			nth++
 			length = h.frame(h.value(&f), length, nth)
 		}
 	}
 	return length, h.flags
+}
+
+// mayBeLength tells most lines that are no Content-Length, among them all folds, which start with a blank.
+func mayBeLength(line string) bool {
+	const start = len("Content-L")
+	return lower(line[0]) == 'l' || lower(line[0]) == 'c' && len(line) > start && lower(line[start-1]) == 'l'
 }
 
 // scanEmpty reads the line ends before a message: a ping, a lone CRLF, or nothing yet.
