@@ -12,7 +12,7 @@ import (
 
 // read checks a REGISTER and takes from it what is to be stored.
 func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
-	to, err := r.To()
+	to, err := sip.ParseNameAddr(r.Get("To")) // as Request.To, which would copy it twice more
 	if err != nil || !isSIP(&to.URI) {
 		return errTo
 	}
