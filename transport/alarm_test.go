@@ -31,11 +31,11 @@ func TestAlarm(t *testing.T) {
 			a.Set(time.Hour)
 			a.Set(time.Millisecond)
 			<-fired
-			a.Set(200 * time.Millisecond)
+			a.Set(time.Second)
 			a.Stop()
 			later := make(chan struct{})
 			b := newAlarm(n, func() { close(later) })
-			b.Set(400 * time.Millisecond)
+			b.Set(1200 * time.Millisecond)
 			<-later
 			b.Close()
 			require.Empty(t, fired, "stopped")
