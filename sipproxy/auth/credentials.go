@@ -23,6 +23,7 @@ type credentials struct {
 	extended                              string // username*
 	userhash                              string
 
+	blank   bool // nonce or response is there and empty
 	hash    Algorithms
 	session bool
 	hashed  bool // username is H(username:realm)
@@ -32,7 +33,8 @@ type credentials struct {
 	size    int
 }
 
-// parseCredentials reads a field and reports what is wrong with it, "" when nothing is.
+// parseCredentials reads a field and reports what is wrong with it, "" when nothing is. Nothing is wrong with blank ones: a client that has not been
+// challenged yet, an IMS phone for instance, may say who it is with an empty nonce and response (RFC 8760 §2.7).
 func parseCredentials(p sip.AuthParams) (c credentials, fault string) {
 	if len(p) > maxField {
 		return c, "credentials too long"
@@ -46,6 +48,10 @@ func parseCredentials(p sip.AuthParams) (c credentials, fault string) {
 			return c, "repeated digest parameter"
 		}
 		*slot = value
+		c.blank = c.blank || value == "" && (slot == &c.nonce || slot == &c.response)
+	}
+	if c.blank {
+		return c, ""
 	}
 	if fault := c.readUserHash(); fault != "" {
 		return c, fault

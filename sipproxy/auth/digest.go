@@ -219,6 +219,10 @@ func (d *Digest) strip(r *sipproxy.Request, realm string) {
 // check verifies credentials.
 func (d *Digest) check(ctx context.Context, r *sipproxy.Request, realm string, params sip.AuthParams) (Identity, *sip.Response) {
 	c, fault := parseCredentials(params)
+	if c.blank && fault == "" {
+		d.count.challenged.Add(1)
+		return Identity{}, d.challenge(r, realm, false)
+	}
 	if fault == "" && !d.AnyURI && !fits(c.uri, r) {
 		fault = "digest uri is not the Request-URI"
 	}

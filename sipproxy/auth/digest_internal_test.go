@@ -167,7 +167,8 @@ func TestMalformedCredentials(t *testing.T) {
 		{good + `, opaque="unasked for", domain=x, =, , foo`, ""},
 		{strings.Replace(good, "username", "user", 1), "no digest username"},
 		{strings.Replace(good, `"bob"`, `"`+strings.Repeat("b", 257)+`"`, 1), "digest username too long"},
-		{strings.Replace(good, `"n"`, `""`, 1), "no digest nonce"},
+		{strings.Replace(good, `nonce=`, `once=`, 1), "no digest nonce"},
+		{strings.Replace(good, `"n"`, `""`, 1), ""}, // blank: not challenged yet
 		{strings.Replace(good, `uri=`, `url=`, 1), "no digest uri"},
 		{strings.Replace(good, `response=`, `Response:`, 1), "no digest response"},
 		{good + `, username="eve"`, "repeated digest parameter"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -258,6 +259,9 @@ func TestMalformed(t *testing.T) {
 			{strings.Replace(good, "Digest", "Basic", 1), 401, ""},
 			{"Digest", 401, ""},
 			{`Digest realm="example.com`, 401, ""},
+			{`Digest username="alice@example.com", realm="example.com", nonce="", uri="sip:example.com", response=""`, 401, ""}, // RFC 8760 §2.7: not challenged yet
+			{`Digest username="alice", realm="example.com", nonce="", uri="", response="", algorithm=MD5`, 401, ""},
+			{regexp.MustCompile(`response="[^"]*"`).ReplaceAllString(good, `response=""`), 401, ""},
 			{strings.Replace(good, `response="`, `response="f`, 1), 401, ""},
 			{folded, 401, ""},
 			{good + `, opaque="nobody asked"`, 200, ""},
