@@ -3,6 +3,7 @@ package registrar_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -245,6 +246,29 @@ func TestFlowFailsOver(t *testing.T) {
 		edge1.Incoming(t).ExpectAck()
 		call.Bye()
 	})
+}
+
+// TestFlowGivesItsWord: but for 408 and 430, what comes back over one flow of a phone is its answer, which another flow is not asked for (RFC 5626 §7).
+func TestFlowGivesItsWord(t *testing.T) {
+	for _, through := range []string{"", through + "\nPath: <sip:%s;lr;ob>"} {
+		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+			store := new(registrar.Memory)
+			defer store.Close()
+			home(k, t, &registrar.Registrar{Store: store, Domains: []string{"example.com"}})
+			alice, older, newer := k.Phone("alice", "192.0.2.10"), k.Phone("older", "192.0.2.31"), k.Phone("newer", "192.0.2.32")
+			for i, p := range []*siptest.Phone{older, newer} {
+				p.Lenient = true
+				send(t, p, "bob", "Contact: <sip:bob@10.0.0.5>"+instance+fmt.Sprint(";reg-id=", i+1)+outbound+strings.ReplaceAll(through, "%s", p.Addr().Addr().String())).Expect(200)
+				time.Sleep(time.Second)
+			}
+			for code, seen := range map[int]int{503: 500, 500: 500, 486: 486} { // upstream a 503 is 500 (RFC 3261 §16.7 step 6)
+				newer.Refuse(code)
+				alice.Invite(t, "sip:bob@example.com").Expect(seen)
+				newer.Incoming(t)
+				older.NoCall(t, time.Second)
+			}
+		})
+	}
 }
 
 func TestRedirect(t *testing.T) {

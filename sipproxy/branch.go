@@ -297,7 +297,7 @@ func (b *Branch) tryElse(res *sip.Response) bool {
 		return false
 	}
 	silence := res.Code == 408 && res.Cause != nil && !b.provisional
-	if !res.Is(430, 503) && !silence {
+	if !res.Is(430, 503) && !silence || res.Code == 503 && res.Cause == nil && b.Target.registered() {
 		return false
 	}
 	t := b.Target.Else[0]

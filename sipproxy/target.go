@@ -19,13 +19,17 @@ type Target struct {
 	Ring   time.Duration  // bound on the wait for a final response in this step; 0: Timer C
 
 	// Else are tried in order, inside this fork, when this target answers 430 or 503,
-	// cannot be reached or stays silent.
+	// cannot be reached or stays silent. A 503 by a Flow or Path is the word of the phone
+	// that they lead to, and not asked for again (RFC 5626 §7).
 	Else []Target
 
 	// Stop ends the search of ForwardInTurn when it returns true for the best response
 	// of a group; nil: on 2xx and 6xx.
 	Stop func(*sip.Response) bool
 }
+
+// registered: the target is the flow of a registration.
+func (t *Target) registered() bool { return !t.Flow.IsZero() || len(t.Path) > 0 }
 
 // A Branch is one target of one Forward.
 type Branch struct {
