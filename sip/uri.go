@@ -212,9 +212,13 @@ func (u URI) HostPort() string {
 }
 
 // WithHostPort returns a copy whose host and port are those of hostport ("gw", "192.0.2.1:5070",
-// "[2001:db8::1]:5060"); without a port in hostport the port is removed. Kamailio: rewritehostport.
+// "[2001:db8::1]:5060"); without a port in hostport the port is removed. An maddr parameter goes too: it would override the new host
+// (§19.1.1), and whoever wrote the URI would choose where the request is sent. Kamailio: rewritehostport.
 func (u URI) WithHostPort(hostport string) URI {
 	u.Host, u.Port = splitHostPort(hostport)
+	if u.Params != "" {
+		u.Params = u.Params.Without("maddr")
+	}
 	return u
 }
 

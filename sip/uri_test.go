@@ -113,6 +113,8 @@ func TestURIWith(t *testing.T) {
 	} {
 		require.Equal(t, want, u.WithHostPort(hostport).String())
 	}
+	far := MustParseURI("sip:bob@example.com;x=1;MADDR=192.0.2.9;transport=udp")
+	require.Equal(t, "sip:bob@gw;x=1;transport=udp", far.WithHostPort("gw").String()) // §19.1.1: it would override the host
 	require.Equal(t, "tcp", u.Transport())
 	require.Equal(t, "example.com:5070", u.HostPort())
 	require.Equal(t, "sip:a%40b%20%25@example.com:5070;Transport=udp;lr;x=1;y?a=b",

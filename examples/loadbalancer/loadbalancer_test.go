@@ -231,6 +231,20 @@ func TestStatelessDropsRoutes(t *testing.T) {
 	})
 }
 
+// Nor does maddr in the Request-URI (§19.1.1), in any mode.
+func TestCallerDoesNotChooseByMaddr(t *testing.T) {
+	for _, mode := range []string{"stateless", "stateful", "failover"} {
+		balance(t, "-pick roundrobin -mode "+mode, func(m *farm) {
+			call := m.caller.Invite(m, m.number()+";maddr=203.0.113.9")
+			call.Expect(180)
+			call.Expect(200)
+			call.Ack()
+			require.Empty(m, m.gw[0].Incoming(m).Invitation().URI.WithoutParam("transport").Params)
+			call.Bye()
+		})
+	}
+}
+
 func TestFailover(t *testing.T) {
 	for _, code := range []int{408, 500, 503} {
 		balance(t, "-mode failover", func(m *farm) {
@@ -303,6 +317,23 @@ func TestRedirect(t *testing.T) {
 		m.caller.Request(m, sip.BYE, m.number(), func(r *sip.Request) { r.SetToTag("x") }).Expect(404)
 		m.caller.Invite(m, m.number(), func(r *sip.Request) { r.SetToTag("x") }).Expect(404)
 		m.gw[0].NoCall(m, time.Minute)
+	})
+}
+
+// §8.3: never to the URI that was asked for, nor to what is no SIP URI; and a CANCEL is redirected nowhere.
+func TestRedirectRefuses(t *testing.T) {
+	balance(t, "-mode redirect", func(m *farm) {
+		first := "sip:100@" + m.gw[0].Listen
+		for _, c := range []struct {
+			uri  string
+			code int
+		}{{first, 404}, {first, 302}, {first, 404}, {"tel:+100", 416}, {"urn:service:sos", 416}} {
+			m.caller.Invite(m, c.uri).Expect(c.code)
+		}
+		route := func(r *sip.Request) { r.Add("Route", "<sip:203.0.113.9;lr>") }
+		m.caller.Request(m, sip.CANCEL, m.number(), route).Expect(481)
+		res := m.caller.Invite(m, m.number()+";maddr=203.0.113.9").Expect(302)
+		require.NotContains(m, res.Get("Contact"), "maddr")
 	})
 }
 

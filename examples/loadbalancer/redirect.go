@@ -14,11 +14,19 @@ func redirect(c config) sipproxy.Handler {
 		switch {
 		case r.Method == sip.ACK:
 			return nil
+		case r.Method == sip.CANCEL: // with a Route, and for nothing that we know
+			return r.Reply(481)
 		case r.InDialog():
+			return r.Reply(404)
+		case !r.URI.IsSIP():
+			return r.Reply(416)
+		}
+		contact := r.URI.WithHostPort(c.gateways[pick(r)])
+		if contact.Equal(r.Request.URI) { // §8.3: it would only come back
 			return r.Reply(404)
 		}
 		res := r.Reply(302)
-		res.Set("Contact", "<"+r.URI.WithHostPort(c.gateways[pick(r)]).String()+">")
+		res.Set("Contact", "<"+contact.String()+">")
 		return res
 	})
 }
