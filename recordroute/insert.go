@@ -54,7 +54,7 @@ func (rt Router) tail(b *sipproxy.Branch) (tail, params string) {
 func (rt Router) value(b *sipproxy.Branch, f transport.Flow, user, tail, params string) string {
 	var buf [256]byte
 	v := append(buf[:0], '<')
-	secure := b.Request.URI.IsSIPS() && f.Proto().Secure()
+	secure := f.Proto().Secure() && securely(b.Request)
 	if secure {
 		v = append(v, "sips:"...) // §16.6 step 4
 	} else {
@@ -74,6 +74,19 @@ func (rt Router) value(b *sipproxy.Branch, f transport.Flow, user, tail, params 
 	v = append(append(v, tail...), ";s="...)
 	v = append(v, b.Of.Server().Sign(purpose, b.Of.CallID(), b.Of.FromTag(), params, user)...)
 	return string(append(v, '>'))
+}
+
+// securely reports whether the request as it goes out asks for TLS on its way: in its Request-URI, or in the topmost Route (§16.6 step 4).
+func securely(r *sip.Request) bool {
+	if r.URI.IsSIPS() {
+		return true
+	}
+	if r.Has("Route") {
+		for n, err := range r.Routes() {
+			return err == nil && n.URI.IsSIPS()
+		}
+	}
+	return false
 }
 
 // purpose keeps these signatures apart from others of the same keys.

@@ -150,6 +150,34 @@ func TestDouble(t *testing.T) {
 	}
 }
 
+// §16.6 step 4: where TLS is asked for by the Request-URI or by the topmost Route that goes out, our own is a sips URI.
+func TestSecure(t *testing.T) {
+	for _, c := range []struct{ uri, path, want string }{
+		{"sips:bob@192.0.2.20", "", "<sips:192.0.2.101:5060;lr;"},
+		{"sip:bob@192.0.2.20", "sips:192.0.2.30;lr", "<sips:192.0.2.101:5060;lr;"},
+		{"sip:bob@192.0.2.20", "sips:192.0.2.30", "<sips:192.0.2.101:5060;lr;"}, // strict: it becomes the Request-URI
+		{"sip:bob@192.0.2.20;transport=tls", "", "<sip:192.0.2.101:5060;transport=tls;lr;"},
+		{"sip:bob@192.0.2.20", "sip:192.0.2.30;transport=tls;lr", "<sip:192.0.2.101:5060;transport=tls;lr;"},
+	} {
+		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+			var got string
+			k.Server(t, server(recordroute.Router{}, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				r.OnSend(func(b *sipproxy.Branch) {
+					got = b.Request.Get("Record-Route")
+					b.Refuse(480)
+				})
+				target := sipproxy.Target{URI: sip.MustParseURI(c.uri)}
+				if c.path != "" {
+					target.Path = []sip.URI{sip.MustParseURI(c.path)}
+				}
+				return r.Forward(ctx, target)
+			}))
+			k.Phone("alice", "192.0.2.10").Invite(t, "sip:bob@example.com").Expect(480)
+			require.True(t, strings.HasPrefix(got, c.want), "%+v: %s", c, got)
+		})
+	}
+}
+
 // Only methods that form a dialog get a Record-Route, within a dialog none do, unless asked for (REQUIREMENTS 99, 104).
 func TestMethods(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
