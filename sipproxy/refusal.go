@@ -32,10 +32,10 @@ func understood(scheme string) bool {
 	return strings.EqualFold(scheme, "sip") || strings.EqualFold(scheme, "sips") || strings.EqualFold(scheme, "tel")
 }
 
-// requirements refuses option tags that a proxy has to understand (§16.3 step 5); this one knows none. In a CANCEL they say nothing
-// (§8.2.2.3).
+// requirements refuses option tags that a proxy has to understand (§16.3 step 5); this one knows none. In a CANCEL, and in the ACK of a refusal, they
+// say nothing (§8.2.2.3); the ACK of a 2xx has those of its INVITE, which was let through.
 func (r *Request) requirements() *sip.Response {
-	if r.Method == sip.CANCEL || !r.Has("Proxy-Require") {
+	if r.Method == sip.CANCEL || r.Method == sip.ACK || !r.Has("Proxy-Require") {
 		return nil
 	}
 	var res *sip.Response

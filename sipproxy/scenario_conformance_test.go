@@ -82,6 +82,22 @@ func TestProxyRequireOfCancel(t *testing.T) {
 	})
 }
 
+// Nor does it in the ACK of a refusal: lost, it would make the callee repeat that for 32 s.
+func TestProxyRequireOfAck(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		stateless(t, k, forks(k, "192.0.2.20"))
+		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
+		bob.Raw()
+		invite := raw(k, "INVITE", "sip:b@example.com")
+		alice.Send(invite)
+		bob.Send(sip.NewResponse(request(t, bob.Receive()), 486, "", "b").String())
+		ack := strings.ReplaceAll(invite, "INVITE", "ACK")
+		ack = strings.Replace(ack, "To: "+request(t, invite).Get("To"), "To: "+response(t, alice.Receive()).Get("To"), 1)
+		alice.Send(strings.Replace(ack, "Contact:", "Proxy-Require: foo\r\nContact:", 1))
+		require.Equal(t, sip.ACK, request(t, bob.Receive()).Method)
+	})
+}
+
 // RFC 5393 §4.2: a request that comes back with another password, or scheme, has not looped.
 func TestSpiralByPassword(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {

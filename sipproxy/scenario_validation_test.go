@@ -57,9 +57,10 @@ func TestRequestValidation(t *testing.T) {
 					require.True(t, res.HasToken("Unsupported", "bar"))
 				}
 				alice.Silence(time.Minute) // one final, once
-				ack := strings.ReplaceAll(raw(k, c.method, c.uri, c.fields...), "OPTIONS", "ACK")
-				alice.Send(ack)
-				alice.Silence(time.Minute)
+				if c.code != 420 {         // an ACK is let through with it: TestProxyRequireOfAck
+					alice.Send(strings.ReplaceAll(raw(k, c.method, c.uri, c.fields...), "OPTIONS", "ACK"))
+					alice.Silence(time.Minute)
+				}
 				good(t, alice, bob)
 			})
 		})
