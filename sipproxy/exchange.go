@@ -177,6 +177,9 @@ func (r *Request) final(res *sip.Response) {
 		return
 	}
 	r.report(r.tx.Respond(res))
+	if r.Method == sip.INVITE {
+		r.tx.SetUser((*refusedUser)(r.srv))
+	}
 }
 
 // A mark tells whether a response was edited.
@@ -311,6 +314,17 @@ func (u *serverUser) Unsent(_ *transaction.Server, err error) {
 	r := (*Request)(u)
 	r.srv.count.unsent.Add(1)
 	r.srv.log().Debug("response not delivered", slog.String("call-id", r.CallID()), slog.Any("error", err))
+}
+
+// A refusedUser is the Server as the transaction of an INVITE knows it that waits for the ACK of its refusal: it takes the place of the Request, which a caller
+// who sends none would else keep in memory for another 32 s.
+type refusedUser Server
+
+// Unsent counts final responses that nobody acknowledged.
+func (u *refusedUser) Unsent(t *transaction.Server, err error) {
+	s := (*Server)(u)
+	s.count.unsent.Add(1)
+	s.log().Debug("final response not acknowledged", slog.Int("code", t.Final()), slog.String("caller", t.Flow().Remote().String()), slog.Any("error", err))
 }
 
 // abort makes a waiting Forward return, when the server closes and can wait no longer.

@@ -1,12 +1,46 @@
 package sipproxy
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"runtime"
 	"runtime/pprof"
 	"testing"
+	"weak"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sipkit/sipkit/sip"
 )
+
+// Request and text are let go with the final response. A refused INVITE whose ACK never comes keeps its transaction for another 32 s, and a flood
+// of them must not keep more than that.
+func TestFinishedLetsGo(t *testing.T) {
+	for name, answer := range map[string]string{"refused here": "", "refused there": "486 Busy Here", "answered": "200 OK"} {
+		t.Run(name, func(t *testing.T) {
+			var request weak.Pointer[Request]
+			forward := relay(netip.MustParseAddrPort("192.0.2.20:5060"))
+			g := newRig(t, &Server{Handler: HandlerFunc(func(ctx context.Context, r *Request) *sip.Response {
+				request = weak.Make(r)
+				if answer == "" {
+					return r.Reply(404)
+				}
+				return forward.ServeSIP(ctx, r)
+			})})
+			g.receive(t, g.in, inviteText(1))
+			if answer != "" {
+				require.NotNil(t, request.Value())
+				g.receive(t, g.out, g.answer(answer, "Content-Length: 0\r\n\r\n"))
+			}
+			g.receive(t, g.in, inviteText(1)) // no reader on whose stack the last one still lies
+			runtime.GC()
+			runtime.GC()
+			require.Nil(t, request.Value(), "the request is held by what is left of its transactions")
+			require.Equal(t, 1, g.s.Stats().Transactions.Servers, "whose 32 s are not over")
+		})
+	}
+}
 
 // BenchmarkRinging reports what a ringing call holds: heap and stacks, after a collection.
 func BenchmarkRinging(b *testing.B) {

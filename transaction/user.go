@@ -10,6 +10,16 @@ func (t *Server) User() ServerUser {
 	return t.user
 }
 
+// SetUser replaces the user of a server transaction, unless it has none any more.
+func (t *Server) SetUser(u ServerUser) {
+	s := t.layer.shard(t.hash)
+	s.Lock()
+	defer s.Unlock()
+	if t.user != nil {
+		t.user = u
+	}
+}
+
 // Silence ends the transaction without a response: copies of the request are absorbed for 64*T1, as after a final one.
 // It does nothing after a final response.
 func (t *Server) Silence() {
