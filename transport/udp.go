@@ -253,7 +253,7 @@ func (k *udpSock) send(f Flow, m sip.Message, raw []byte, _ Sink) error {
 	k.pending.Store(n + 1)
 	var err error
 	if int(n+1) == slotCount || k.l.held.Load() <= 0 {
-		err = k.flushLocked()
+		err = k.flushLocked(true)
 	}
 	k.mu.Unlock()
 	return err
@@ -265,12 +265,12 @@ func (k *udpSock) flush() {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_ = k.flushLocked()
+	_ = k.flushLocked(false)
 }
 
-// flushLocked sends every slot. A datagram that the system refuses is reported: as the error when it is the
-// last one, which is the caller's, else to the handler.
-func (k *udpSock) flushLocked() error {
+// flushLocked sends every slot. A datagram that the system refuses is reported to the handler, or as the error when it is the last one and that is the
+// caller's own.
+func (k *udpSock) flushLocked(own bool) error {
 	left := k.slots[:k.pending.Load()]
 	if len(left) > 0 && k.l.cfg.BeforeSend != nil {
 		k.l.cfg.BeforeSend()
@@ -291,7 +291,7 @@ func (k *udpSock) flushLocked() error {
 			return err
 		}
 		k.l.stats.sendFailed.Add(1)
-		if len(left) == 1 {
+		if own && len(left) == 1 {
 			k.pending.Store(0)
 			return err
 		}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -240,4 +241,41 @@ func TestClosed(t *testing.T) {
 	_, err = l.FlowTo(addr(t, "udp:127.0.0.1:9"), Flow{})
 	require.ErrorIs(t, err, ErrClosed)
 	require.True(t, errors.Is(Flow{}.SendRaw(nil, nil), ErrNoAddress))
+}
+
+// A refusingNet is a network whose system takes no datagram, as Linux does not take one to elsewhere on a socket bound to loopback.
+type refusingNet struct{ *memNet }
+
+type refusingConn struct{ net.PacketConn }
+
+func (n refusingNet) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	c, err := n.memNet.ListenPacket(ctx, network, address)
+	return refusingConn{c}, err
+}
+
+func (refusingConn) WriteTo([]byte, net.Addr) (int, error) { return 0, errRefused }
+
+// Every datagram of a batch that the system refuses is told, the last one too: its transaction has heard nothing from Send.
+func TestUDPRefusedInBatch(t *testing.T) {
+	l, r := layer(t, Config{Net: refusingNet{newMemNet()}}, "udp:127.0.0.1:5060")
+	f, err := l.FlowTo(addr(t, "udp:192.0.2.1:5060"), Flow{})
+	require.NoError(t, err)
+	for n := 1; n <= 3; n++ {
+		l.Hold()
+		for i := range n {
+			require.NoError(t, f.Send(mustRequest(t, options("SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK1", i)), nil))
+		}
+		l.Flush()
+		told := map[string]bool{}
+		for range n {
+			u := receive(t, r.lost)
+			require.ErrorIs(t, u.err, errRefused)
+			require.Equal(t, f.Remote(), u.to)
+			told[u.sent] = true
+		}
+		require.Len(t, told, n)
+	}
+	require.EqualValues(t, 6, l.Stats().SendFailed)
+	require.ErrorIs(t, f.Send(mustRequest(t, options("SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK1", 9)), nil), errRefused, "outside of a batch Send says it")
+	require.Empty(t, r.lost)
 }
