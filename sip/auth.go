@@ -74,15 +74,20 @@ func (p AuthParams) all(yield func(name, value string) bool) {
 
 // cutAuthComma is cutComma for auth-params, where < and > are plain characters.
 func cutAuthComma(s string) (one, rest string) {
+	quotes := true // false: one never ends, see commaAt
 	for i := 0; i < len(s); {
 		switch s[i] {
 		case ',':
 			return trim(s[:i]), s[i+1:]
 		case '"':
+			if !quotes {
+				break
+			}
 			if end := skipQuoted(s, i); end > 0 {
 				i = end
 				continue
 			}
+			quotes = false
 		}
 		i++
 	}

@@ -127,27 +127,71 @@ func (h *Header) PopFirst(name string) (value string, ok bool) {
 	return value, true
 }
 
+// PopValues removes the first n comma-separated values of that name, over as many fields as have them, and reports how many there were. What is left is
+// written once: n times PopFirst would write the rest of a long line as often.
+func (h *Header) PopValues(name string, n int) (popped int) {
+	id := lookupName(name)
+	for popped < n {
+		i := h.find(id, name, 0)
+		if i < 0 {
+			break
+		}
+		popped += h.popSome(i, n-popped)
+	}
+	h.fixLength(id)
+	return popped
+}
+
+// popSome takes up to n values off field i, which goes with its last one.
+func (h *Header) popSome(i, n int) (popped int) {
+	h.begin()
+	f := &h.list()[i]
+	all := h.value(f)
+	at := 0
+	for popped < n && at < len(all) {
+		end, next := firstValue(f.id, all[at:])
+		if trim(all[at:at+end]) != "" {
+			popped++
+		}
+		at += next
+	}
+	h.cut(i, at)
+	return popped
+}
+
 // pop takes the first value off field i.
 func (h *Header) pop(i int) string {
 	h.begin()
 	f := &h.list()[i]
 	all := h.value(f)
-	end := len(all)
-	if fieldLists[f.id] {
+	end, next := firstValue(f.id, all)
+	h.cut(i, next)
+	return trim(all[:end])
+}
+
+// firstValue tells where the first value of a field ends and where the next one starts. Empty values go with the first.
+func firstValue(id fieldID, all string) (end, next int) {
+	end = len(all)
+	if fieldLists[id] {
 		if c := commaAt(all); c >= 0 {
 			end = c
 		}
 	}
-	next := end
+	next = end
 	for next < len(all) && (all[next] == ',' || isSpace(all[next])) {
-		next++ // empty values go with the first
+		next++
 	}
-	if next == len(all) {
+	return end, next
+}
+
+// cut takes the first at bytes off the value of field i; the field goes when nothing is left.
+func (h *Header) cut(i, at int) {
+	f := &h.list()[i]
+	if at == int(f.valLen) {
 		h.remove(i)
 	} else {
-		h.replace(i, h.rewrite(f, 0, next, ""))
+		h.replace(i, h.rewrite(f, 0, at, ""))
 	}
-	return trim(all[:end])
 }
 
 // ReplaceFirst replaces the first comma-separated value and reports whether there was one.

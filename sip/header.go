@@ -221,21 +221,27 @@ func commaAt(s string) int {
 	if strings.IndexByte(s, ',') < 0 {
 		return -1
 	}
+	quotes, angles := true, true // false: one never ends, and so none behind it does. To look again each time would take the square of the length
 	for i := 0; i < len(s); {
 		switch s[i] {
 		case ',':
 			return i
 		case '"':
+			if !quotes {
+				break
+			}
 			if end := skipQuoted(s, i); end > 0 {
 				i = end
 				continue
 			}
+			quotes = false
 		case '<':
-			for k := i; k < len(s); k++ {
-				if s[k] == '>' {
-					i = k
-					break
-				}
+			if !angles {
+				break
+			}
+			end := strings.IndexByte(s[i:], '>')
+			if angles = end > 0; angles {
+				i += end
 			}
 		}
 		i++

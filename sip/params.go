@@ -50,6 +50,7 @@ func (p Params) next(i int) (q param, ok bool) {
 func (p Params) slow(q *param, i int) {
 	s := string(p)
 	from, eq := i, -1
+	quotes := true // false: one never ends, see commaAt
 scan:
 	for i < len(s) {
 		switch s[i] {
@@ -60,10 +61,14 @@ scan:
 				eq = i
 			}
 		case '"':
-			if end := skipQuoted(s, i); end > 0 && eq >= 0 {
+			if eq < 0 || !quotes {
+				break
+			}
+			if end := skipQuoted(s, i); end > 0 {
 				i = end
 				continue
 			}
+			quotes = false
 		}
 		i++
 	}
@@ -79,7 +84,12 @@ func (p Params) find(name string) (q param, ok bool) {
 	if !p.mayHave(name) {
 		return q, false
 	}
-	for i := 0; ; i = q.end {
+	return p.findFrom(0, name)
+}
+
+// findFrom is find from i on, where a parameter ends or the list begins.
+func (p Params) findFrom(i int, name string) (q param, ok bool) {
+	for ; ; i = q.end {
 		if q, ok = p.next(i); !ok || equalFold(q.name, name) {
 			return q, ok
 		}
@@ -161,11 +171,15 @@ func (p Params) With(name, value string) Params {
 
 // Without returns the list without every parameter of that name.
 func (p Params) Without(name string) Params {
-	for {
-		q, ok := p.find(name)
-		if !ok {
-			return p
-		}
-		p = p[:q.start] + p[q.end:]
+	q, ok := p.find(name)
+	if !ok {
+		return p
 	}
+	kept := make([]byte, 0, len(p))
+	from := 0
+	for ; ok; q, ok = p.findFrom(q.end, name) {
+		kept = append(kept, p[from:q.start]...)
+		from = q.end
+	}
+	return Params(append(kept, p[from:]...))
 }

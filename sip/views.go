@@ -147,24 +147,27 @@ func tagIn(s string) string {
 
 // addrParamsAt finds where the header parameters of a name-addr or addr-spec start.
 func addrParamsAt(s string) int {
-	if s != "" && s[0] == '"' {
-		if i := skipQuoted(s, 0); i > 0 {
-			return i + addrParamsAt(s[i:])
+	at := 0
+	for at < len(s) && s[at] == '"' {
+		end := skipQuoted(s, at)
+		if end < 0 {
+			break
 		}
+		at = end
 	}
-	lt := strings.IndexByte(s, '<')
-	semi := strings.IndexByte(s, ';')
+	lt := strings.IndexByte(s[at:], '<')
+	semi := strings.IndexByte(s[at:], ';')
 	if lt >= 0 && (semi < 0 || lt < semi) {
-		gt := strings.IndexByte(s[lt:], '>')
+		gt := strings.IndexByte(s[at+lt:], '>')
 		if gt < 0 {
 			return len(s)
 		}
-		return lt + gt + 1
+		return at + lt + gt + 1
 	}
 	if semi < 0 {
 		return len(s)
 	}
-	return semi
+	return at + semi
 }
 
 // CallID is the Call-ID, "" when absent.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"testing"
 	"weak"
 
@@ -40,6 +41,21 @@ func TestFinishedLetsGo(t *testing.T) {
 			require.Equal(t, 1, g.s.Stats().Transactions.Servers, "whose 32 s are not over")
 		})
 	}
+}
+
+// Many Routes of ours cost what their length does, not its square: each used to be taken off by itself, with a copy of those behind it.
+func TestManyOwnRoutes(t *testing.T) {
+	g := newRig(t, &Server{Handler: relay(netip.MustParseAddrPort("192.0.2.20:5060"))})
+	routes := "Route: <sip:192.0.2.1:5060;lr>" + strings.Repeat(",<sip:192.0.2.1:5060;lr>", 1000) + ",<sip:192.0.2.20;lr>\r\n"
+	text := strings.Replace(string(inviteText(1)), "Max-Forwards", routes+"Max-Forwards", 1)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	g.receive(t, g.in, []byte(text))
+	runtime.ReadMemStats(&after)
+	sent, err := sip.ParseRequest(string(g.w.sent[g.callee]))
+	require.NoError(t, err)
+	require.Equal(t, "<sip:192.0.2.20;lr>", sent.Get("Route"))
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20), "bytes allocated for a request of %d", len(text))
 }
 
 // BenchmarkRinging reports what a ringing call holds: heap and stacks, after a collection.

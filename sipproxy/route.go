@@ -102,9 +102,7 @@ func (r *Request) unroute(c *sip.Request) {
 		pops--
 		dropLastRoute(c)
 	}
-	for range pops {
-		c.PopFirst("Route")
-	}
+	c.PopValues("Route", pops)
 }
 
 func dropLastRoute(c *sip.Request) {
