@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -20,15 +21,7 @@ func (g *Registrar) Redirect(ctx context.Context, r *sipproxy.Request) *sip.Resp
 	if r.Method == sip.ACK {
 		return sipproxy.NoReply
 	}
-	slices.SortStableFunc(list, func(a, b *Binding) int {
-		switch {
-		case a.Q > b.Q:
-			return -1
-		case a.Q < b.Q:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(list, func(a, b *Binding) int { return cmp.Compare(b.Q, a.Q) })
 	res = r.Reply(302)
 	for _, x := range list {
 		res.AddFunc("Contact", func(b []byte) []byte {

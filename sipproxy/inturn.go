@@ -1,6 +1,7 @@
 package sipproxy
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -14,15 +15,7 @@ func (r *Request) ForwardInTurn(ctx context.Context, targets ...Target) *sip.Res
 		return r.Forward(ctx, targets...)
 	}
 	list := slices.Clone(targets)
-	slices.SortStableFunc(list, func(a, b Target) int {
-		switch {
-		case a.Q > b.Q:
-			return -1
-		case a.Q < b.Q:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(list, func(a, b Target) int { return cmp.Compare(b.Q, a.Q) })
 	var best *sip.Response
 	for len(list) > 0 {
 		n := 1
