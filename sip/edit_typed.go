@@ -1,6 +1,9 @@
 package sip
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // PushVia puts v on top. The message is about to be forwarded, so it also gets a Content-Length when it has none: the
 // next hop may be a stream (§16.6 step 8).
@@ -42,13 +45,26 @@ func (h *Header) PopVia() bool {
 	if i < 0 {
 		return false
 	}
-	if h.via(&h.list()[i]) != nil {
-		h.remove(i)
-	} else {
+	switch m := h.via(&h.list()[i]); {
+	case m == nil:
 		h.pop(i)
+	case m.list:
+		h.popListed(i, m)
+	default:
+		h.remove(i)
 	}
 	h.needLength()
 	return true
+}
+
+// popListed takes the first Via off field i, which m marks.
+//
+//go:noinline
+func (h *Header) popListed(i int, m *viaMark) {
+	f := &h.list()[i]
+	all := h.value(f)
+	*f = h.rewrite(f, 0, listed(all, strings.IndexByte(all, ',')), "")
+	m.note(h.value(f), f.at)
 }
 
 // SetViaReceived writes received and/or rport into the topmost Via (RFC 3261 §18.2.1, RFC 3581 §4); "" and 0 leave it alone.
@@ -69,7 +85,7 @@ func (h *Header) SetViaReceived(received string, rport uint16) {
 	h.arena = append(h.arena, all[one:]...)
 	g = h.shut(g)
 	h.list()[i] = g
-	if h.vias[0].read(h.value(&g), g.at); h.vias[0].at == 0 {
+	if h.vias[0].note(h.value(&g), g.at); h.vias[0].at == 0 {
 		h.flags |= oddField
 	}
 }

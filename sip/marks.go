@@ -1,13 +1,17 @@
 package sip
 
-// A viaMark says where the parts of a Via lie that is alone in its line and written as nearly everybody writes it. A message's topmost Via
+import "strings"
+
+// A viaMark says where the parts of the first Via in a line lie when the line is written as nearly everybody writes it. A message's topmost Via
 // is asked for half a dozen times on its way through a proxy. Marks are made where a message is made or edited, never by a reader.
 // Bytes at a place never change, so a mark holds for whatever field lies at its at; an edit makes a line at another place.
 type viaMark struct {
 	at                uint32 // field.at, 0 for none: no field starts a message
-	transport, host   uint16 // their ends in the value, behind "SIP/2.0/"
+	transport         uint8  // its end in the value, behind "SIP/2.0/"
+	list              bool   // more Vias follow in the line: this one ends at the first comma
+	host              uint16 // its end
 	port              uint16 // its number
-	params            uint16 // where they start; they end with the value
+	params            uint16 // where they start; they end with the Via
 	branch, branchEnd uint16 // its value; both 0 when it has none
 }
 
@@ -37,7 +41,7 @@ func (h *Header) note(f *field) {
 		if m.at != 0 {
 			m = new(viaMark) // does not escape: only Valid wants to know of a third
 		}
-		m.read(v, f.at)
+		m.note(v, f.at)
 		if m.at != 0 {
 			return
 		}
@@ -85,18 +89,56 @@ func (m *marks) via(f *field) *viaMark {
 	return nil
 }
 
-// read marks the Via value s of the field at at: SIP/2.0/UDP host[:port]*(;name[=value]), and no white space but that one. The mark has
-// no at when parseVia must tell.
+// note marks the first Via of the value s of the field at at. The mark has no at when parseVia must tell.
+func (m *viaMark) note(s string, at uint32) {
+	if m.read(s, at); m.at == 0 {
+		m.readList(s, at)
+	}
+}
+
+// readList is read for a line with several Vias, as some answer with: commas between them, and one blank behind each comma at most.
+//
+//go:noinline
+func (m *viaMark) readList(s string, at uint32) {
+	first := strings.IndexByte(s, ',')
+	if first < 0 {
+		return
+	}
+	for i := first; i < len(s); {
+		i = listed(s, i)
+		n := strings.IndexByte(s[i:], ',')
+		if n < 0 {
+			n = len(s) - i
+		}
+		if m.read(s[i:i+n], at); m.at == 0 {
+			return
+		}
+		i += n
+	}
+	m.read(s[:first], at)
+	m.list = true
+}
+
+// listed is where the next value starts behind the comma at i.
+func listed(s string, i int) int {
+	i++
+	if i < len(s) && s[i] == ' ' {
+		i++
+	}
+	return i
+}
+
+// read marks the Via s, which has no other behind it: SIP/2.0/UDP host[:port]*(;name[=value]), and no white space but that one.
 func (m *viaMark) read(s string, at uint32) {
-	m.at = 0
+	m.at, m.list = 0, false
 	if len(s) < 12 || s[:8] != "SIP/2.0/" {
 		return
 	}
 	i := run(s, 8, isToken)
-	if i == 8 || i == len(s) || s[i] != ' ' {
+	if i == 8 || i > 255 || i == len(s) || s[i] != ' ' {
 		return
 	}
-	m.transport = uint16(i)
+	m.transport = uint8(i)
 	n := hostLen(s[i+1:])
 	if n == 0 {
 		return

@@ -1,6 +1,8 @@
 package sip
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,7 +43,7 @@ func marksAgree(t *testing.T, h *Header) {
 		case f.id == idVia && h.via(&f) != nil:
 			n, why := checkVias(h.value(&f))
 			require.Empty(t, why)
-			require.Equal(t, 1, n)
+			require.Equal(t, n > 1, h.via(&f).list)
 		case f.at == h.from.at, f.at == h.to.at:
 			require.Empty(t, checkAddr(h.value(&f)))
 		}
@@ -64,7 +66,15 @@ func TestMarksVia(t *testing.T) {
 		{"SIP/2.0/UDP h;branch=;x", false},
 		{"SIP/2.0/UDP h; branch = z9hG4bK1 ;x", false},
 		{"SIP/2.0/UDP h;x=\";branch=a\";branch=z9hG4bK1", false},
-		{"SIP/2.0/UDP h;branch=1, SIP/2.0/UDP i;branch=2", false},
+		{"SIP/2.0/UDP h;branch=1, SIP/2.0/UDP i;branch=2", true},
+		{"SIP/2.0/TCP h:5070,SIP/2.0/UDP i;x;branch=2,SIP/2.0/TLS [2001:db8::1]", true},
+		{"SIP/2.0/UDP h;branch=1,  SIP/2.0/UDP i;branch=2", false},
+		{"SIP/2.0/UDP h;branch=1 ,SIP/2.0/UDP i;branch=2", false},
+		{"SIP/2.0/UDP h;branch=1, SIP/2.0/UDP ;branch=2", false},
+		{"SIP/2.0/UDP h;branch=1, SIP/2.0/UDP i;x=\"a,b\"", false},
+		{"SIP/2.0/UDP h;x=\"a,b\";branch=1, SIP/2.0/UDP i", false},
+		{"SIP/2.0/UDP h;branch=1, ", false},
+		{"SIP/2.0/UDP h;branch=1,,SIP/2.0/UDP i;branch=2", false},
 		{", SIP/2.0/UDP h;branch=1", false},
 		{"SIP / 2.0 / UDP h;branch=1", false},
 		{"SIP/2.0/UDP\th;branch=1", false},
@@ -75,6 +85,7 @@ func TestMarksVia(t *testing.T) {
 		{"SIP/2.0/UDP h;;branch=1", false},
 		{"SIP/2.0/ h", false},
 		{"SIP/2.0/UDP", false},
+		{"SIP/2.0/" + strings.Repeat("X", 300) + " h;branch=1", false},
 		{"", false},
 	} {
 		r, err := ParseRequest("OPTIONS sip:a SIP/2.0\r\nVia: " + tc.via + "\r\nVia: SIP/2.0/UDP second;branch=2\r\n\r\n")
@@ -82,8 +93,52 @@ func TestMarksVia(t *testing.T) {
 		h := r.Head()
 		require.Equal(t, tc.plain, h.via(&h.list()[0]) != nil, tc.via)
 		marksAgree(t, h)
-		r.PopVia()
+		r.SetViaReceived("192.0.2.9", 4711)
 		marksAgree(t, h)
+		for range 4 {
+			r.PopVia()
+			marksAgree(t, h)
+		}
+		require.False(t, h.Has("Via"))
+	}
+}
+
+// A line with several Vias loses them one by one, and what is left of it is as plain as it was.
+func TestPopViaOfList(t *testing.T) {
+	r, err := ParseResponse("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=1, SIP/2.0/TCP b:5070;branch=2,SIP/2.0/TLS c;branch=3\r\nVia: SIP/2.0/UDP d;branch=4\r\n" +
+		"From: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+	require.NoError(t, err)
+	require.True(t, r.plainFields(&Limits{}, "", false))
+	require.Equal(t, "1", r.Branch())
+	for _, left := range []string{
+		"Via: SIP/2.0/TCP b:5070;branch=2,SIP/2.0/TLS c;branch=3\r\nVia: SIP/2.0/UDP d;branch=4\r\n",
+		"Via: SIP/2.0/TLS c;branch=3\r\nVia: SIP/2.0/UDP d;branch=4\r\n",
+		"Via: SIP/2.0/UDP d;branch=4\r\n",
+		"",
+	} {
+		require.True(t, r.PopVia())
+		require.Equal(t, "SIP/2.0 200 OK\r\n"+left+"From: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", r.String())
+		if left != "" {
+			require.NotNil(t, r.via(&r.list()[0]), left)
+			require.Nil(t, r.Valid(Limits{}))
+		}
+		marksAgree(t, r.Head())
+	}
+	require.False(t, r.PopVia())
+}
+
+// However they are spread over lines, Vias count one by one.
+func TestMostVias(t *testing.T) {
+	for _, lines := range []string{"Via: %s\r\nVia: %s\r\nVia: %s\r\n", "Via: %s, %s,%s\r\n", "Via: %s\r\nVia: %s,%s\r\n"} {
+		for _, via := range []string{"SIP/2.0/T hh", "SIP/2.0/UDP some.host.example:5060;branch=z9hG4bK0123456789abcdef"} {
+			r, err := ParseResponse("SIP/2.0 200 OK\r\n" + fmt.Sprintf(lines, via, via, via) +
+				"From: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+			require.NoError(t, err)
+			require.Nil(t, r.Valid(Limits{}))
+			require.True(t, r.plainFields(&Limits{Vias: 70}, "", false))
+			require.Nil(t, r.Valid(Limits{Vias: 3}))
+			require.NotNil(t, r.Valid(Limits{Vias: 2}))
+		}
 	}
 }
 

@@ -205,7 +205,7 @@ func (h *Header) checkField(f *field, vias *int, seen uint32, m Method, request 
 		return fault(400, "", "a line that is no header field")
 	case idVia:
 		n := 1
-		if h.via(f) == nil {
+		if m := h.via(f); m == nil || m.list {
 			n, why = checkVias(h.value(f))
 		}
 		*vias += n

@@ -21,7 +21,7 @@ func (h *Header) plainFields(l *Limits, m Method, request bool) bool {
 			return false
 		}
 	}
-	if h.vias[1].at != 0 && h.viaLines() > l.vias() {
+	if (h.vias[1].at != 0 || h.vias[0].list) && h.mostVias() > l.vias() {
 		return false
 	}
 	if v := h.value(h.field(idCallID)); run(v, 0, isPlain) < len(v) || v == "" {
@@ -40,12 +40,14 @@ func (h *Header) plainFields(l *Limits, m Method, request bool) bool {
 	return method == m && (f == nil || plainAddr(h.value(f)))
 }
 
+// mostVias is how many Vias there are at most, by what their lines have room for.
+//
 //go:noinline
-func (h *Header) viaLines() (n int) {
+func (h *Header) mostVias() (n int) {
 	l := h.list()
 	for i := range l {
 		if l[i].id == idVia {
-			n++
+			n += 1 + int(l[i].valLen)/len("SIP/2.0/T hh,")
 		}
 	}
 	return n

@@ -26,6 +26,9 @@ func (h *Header) Via() (v Via, err error) {
 	if m == nil {
 		return firstVia(s)
 	}
+	if m.list {
+		s = s[:strings.IndexByte(s, ',')]
+	}
 	v.Protocol, v.Transport = s[:len("SIP/2.0")], s[len("SIP/2.0/"):m.transport]
 	v.Host, v.Port, v.Params = s[m.transport+1:m.host], m.port, Params(s[m.params:])
 	return v, nil
@@ -80,7 +83,7 @@ func (h *Header) ViasContain(text string) bool {
 			continue
 		}
 		v := h.value(&l[i])
-		if m := h.via(&l[i]); m != nil {
+		if m := h.via(&l[i]); m != nil && !m.list {
 			v = v[m.branch:m.branchEnd]
 		}
 		for {
