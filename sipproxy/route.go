@@ -66,10 +66,16 @@ func (r *Request) preroute() error {
 		r.strict = true
 	}
 	r.unmaddr()
-	for len(r.Routes) > 0 && r.srv.IsLocal(r.Routes[0].URI) {
-		r.own = append(r.own, r.Routes[0])
-		r.Routes = r.Routes[1:]
+	n := 0
+	for n < len(r.Routes) && r.srv.IsLocal(r.Routes[n].URI) {
+		n++
 	}
+	if own := r.Routes[:n:n]; len(r.own) == 0 {
+		r.own = own // no copy
+	} else {
+		r.own = append(r.own, own...)
+	}
+	r.Routes = r.Routes[n:]
 	return nil
 }
 
