@@ -3,6 +3,7 @@ package nat
 import (
 	"encoding/hex"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -152,6 +153,8 @@ func TestSTUN(t *testing.T) {
 			"00090015" + "00000414" + hex.EncodeToString([]byte("Unknown Attribute")) + "000000" + "000a0002" + "00240000"},
 		{"change request", "00010008" + "2112a442" + id + "00030004" + "00000006", "01110024" + "2112a442" + id +
 			"00090015" + "00000414" + hex.EncodeToString([]byte("Unknown Attribute")) + "000000" + "000a0002" + "00030000"},
+		{"unknown attribute behind MESSAGE-INTEGRITY", "00010020" + "2112a442" + id + "00080014" + strings.Repeat("00", 20) + "00240004" + "00000001", "0101000c" + "2112a442" + id +
+			"00200008" + "0001a147e112a643"},
 		{"a response", "01010000" + "2112a442" + id, "no"},
 		{"short", "0001000021", "no"},
 		{"wrong length", "00010004" + "2112a442" + id, "no"},

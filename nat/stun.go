@@ -83,6 +83,7 @@ func stunAnswer(b, data []byte, from netip.AddrPort) ([]byte, bool) {
 
 // read goes through the attributes; false when they are malformed or the fingerprint is wrong.
 func (q *stunRequest) read(data []byte) bool {
+	signed := false
 	for at := stunHeader; at < len(data); {
 		if len(data)-at < 4 {
 			return false
@@ -93,7 +94,9 @@ func (q *stunRequest) read(data []byte) bool {
 			return false
 		}
 		switch kind {
-		case attrMapped, attrUsername, attrIntegrity, attrRealm, attrNonce, attrXorMapped:
+		case attrIntegrity:
+			signed = true
+		case attrMapped, attrUsername, attrRealm, attrNonce, attrXorMapped:
 		case attrChange: // to another address we cannot
 			if n != 4 || binary.BigEndian.Uint32(data[at+4:]) != 0 {
 				q.understandNot(kind)
@@ -104,7 +107,7 @@ func (q *stunRequest) read(data []byte) bool {
 			}
 			q.fingerprint = true
 		default:
-			if kind < 0x8000 { // comprehension required (§7.3.1)
+			if kind < 0x8000 && !signed { // comprehension required (§7.3.1); what is behind MESSAGE-INTEGRITY anybody may have added (§15.4)
 				q.understandNot(kind)
 			}
 		}
