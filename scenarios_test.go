@@ -129,7 +129,7 @@ func TestInviteOf2001(t *testing.T) {
 	})
 }
 
-// J 17: a sips request does not leave by a hop that is known not to be secure.
+// J 17: neither a sips request nor one for a sips contact leaves by a hop that is known not to be secure (RFC 5630 §5.3).
 func TestSIPSNeedsASecureHop(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
 		k.Server(t, &sipproxy.Server{Handler: sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
@@ -138,7 +138,22 @@ func TestSIPSNeedsASecureHop(t *testing.T) {
 			return r.Forward(ctx, sipproxy.Target{URI: sip.MustParseURI("sips:bob@example.com"), Next: next})
 		})})
 		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
-		res := alice.Invite(t, "sip:bob@example.com").Expect(480)
+		for uri, warning := range map[string]string{"sips:bob@example.com": "380 ", "sip:bob@example.com": "381 "} {
+			res := alice.Invite(t, uri).Expect(480)
+			require.True(t, strings.HasPrefix(res.Get("Warning"), warning), uri)
+		}
+		bob.NoCall(t, time.Minute)
+	})
+}
+
+// J 17: nothing less is made of a sips request, wherever a handler sends it (RFC 5630 §5.3).
+func TestSIPSStaysSIPS(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		k.Server(t, &sipproxy.Server{Handler: sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			return r.Forward(ctx, sipproxy.Target{URI: sip.MustParseURI("sip:bob@192.0.2.20")})
+		})})
+		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
+		res := alice.Invite(t, "sips:bob@example.com").Expect(480)
 		require.True(t, strings.HasPrefix(res.Get("Warning"), "380 "))
 		bob.NoCall(t, time.Minute)
 	})

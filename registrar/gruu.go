@@ -25,7 +25,10 @@ func (g *Registrar) appendGRUUs(b []byte, r *sipproxy.Request, x *Binding) []byt
 	if err != nil {
 		return b
 	}
-	u := sip.URI{Scheme: to.URI.Scheme, User: to.URI.User, Host: to.URI.Host, Port: to.URI.Port}
+	u := sip.URI{Scheme: "sip", User: to.URI.User, Host: to.URI.Host, Port: to.URI.Port}
+	if x.Contact.IsSIPS() { // the Contact decides, not To (RFC 5630 §5.2.1)
+		u.Scheme = "sips"
+	}
 	gr := escapeParam(strings.Trim(x.Instance, "<>"))
 	b = append(b, `;pub-gruu="`...)
 	b = u.WithParam("gr", gr).AppendTo(b)

@@ -25,9 +25,10 @@ func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) 
 	targets := make([]sipproxy.Target, 0, len(list))
 	var placed [8]int
 	at := append(placed[:0], make([]int, len(list))...) // the target of each binding, from 1
-	secure := u.IsSIPS()
+	secure, insecure := u.IsSIPS(), 0
 	for i, b := range list {
 		if secure && !b.Contact.IsSIPS() {
+			insecure++
 			continue
 		}
 		t, ok := target(r.Server(), b)
@@ -46,7 +47,11 @@ func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) 
 		at[i] = len(targets)
 	}
 	if len(targets) == 0 {
-		return nil, refused(r, 480)
+		res := refused(r, 480)
+		if insecure == len(list) && res != sipproxy.NoReply {
+			res.Set("Warning", `380 sipkit "SIPS Not Allowed"`) // RFC 5630 §5.3
+		}
+		return nil, res
 	}
 	return targets, nil
 }

@@ -134,6 +134,24 @@ func TestOutbound(t *testing.T) {
 	})
 }
 
+// TestGRUUScheme: the Contact decides whether sip or sips GRUUs are given out, not To (RFC 5630 §5.2.1).
+func TestGRUUScheme(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		store := new(registrar.Memory)
+		defer store.Close()
+		home(k, t, &registrar.Registrar{Store: store, Domains: []string{"example.com"}, GRUU: true})
+		p := k.Phone("bob", "192.0.2.20")
+		for _, scheme := range []string{"sip", "sips"} {
+			for _, to := range []string{"", "\nTo: <sips:bob@example.com>"} {
+				public, temporary := gruus(t, send(t, p, "bob", "Contact: <"+scheme+":bob@192.0.2.41>"+instance+"\nSupported: gruu"+to).Expect(200))
+				require.Equal(t, scheme, public.Scheme)
+				require.Equal(t, scheme, temporary.Scheme)
+			}
+			send(t, p, "bob", "Contact: *\nExpires: 0").Expect(200)
+		}
+	})
+}
+
 // TestLookupTargets: q orders, flows of one phone are one target, newest first.
 func TestLookupTargets(t *testing.T) {
 	siptest.Suite{Runners: []sipproxy.RunnerMode{sipproxy.Coroutines}}.Run(t, func(t *testing.T, k *siptest.Kit) {
@@ -185,7 +203,10 @@ func TestLookupTargets(t *testing.T) {
 		p.Request(t, sip.MESSAGE, "sip:bob@elsewhere.example").Expect(404)
 		send(t, p, "mail", "Contact: <mailto:bob@example.com>").Expect(200)
 		p.Request(t, sip.MESSAGE, "sip:mail@example.com").Expect(480)
-		require.EqualValues(t, 6, g.Stats().Lookups)
+		send(t, p, "plain", "Contact: <sip:plain@192.0.2.43>").Expect(200)
+		res := p.Request(t, sip.MESSAGE, "sip:plain@example.com", func(r *sip.Request) { r.SetURI(sip.MustParseURI("sips:plain@example.com")) }).Expect(480)
+		require.Equal(t, `380 sipkit "SIPS Not Allowed"`, res.Get("Warning"))
+		require.EqualValues(t, 7, g.Stats().Lookups)
 		require.EqualValues(t, 2, g.Stats().NotFound)
 	})
 }

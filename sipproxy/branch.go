@@ -28,6 +28,7 @@ type branch struct {
 	provisional bool  // a 1xx was received
 	ended       bool  // it counts as finished, whatever may still arrive
 	forked      bool  // Fork was called for it
+	tls         bool  // a sip request for a sips contact: it stays one and goes by TLS
 	shared      bool  // its part of the breadth was told
 	share       int32 // that part, 0 when nothing was said
 	expired     int   // we cancelled it for lack of time: the code its 487 stands for

@@ -151,7 +151,7 @@ func (b *Branch) copy() {
 	b.Request = r.Request.Clone()
 	r.unroute(b.Request)
 	if !b.Target.URI.IsZero() {
-		b.Request.SetURI(requestURI(b.Target.URI))
+		b.Request.SetURI(b.targetURI())
 	} else if r.strict || !sameURI(&r.URI, &r.Request.URI) {
 		b.Request.SetURI(r.URI)
 	}
@@ -172,6 +172,16 @@ func (b *Branch) pushPath() {
 	for i := len(b.Target.Path) - 1; i >= 0; i-- {
 		b.Request.Prepend("Route", "<"+b.Target.Path[i].String()+">")
 	}
+}
+
+// targetURI is what the Request-URI becomes. A sip request stays one when its contact is a sips URI, and goes there by TLS: from here on alone it would
+// not be the end-to-end sips that it claims to be (RFC 5630 §5.3).
+func (b *Branch) targetURI() sip.URI {
+	u := requestURI(b.Target.URI)
+	if u.IsSIPS() && !b.Of.URI.IsSIPS() {
+		u.Scheme, b.tls = "sip", true
+	}
+	return u
 }
 
 // requestURI takes from a contact what a Request-URI may not hold (§19.1.1).
@@ -215,12 +225,16 @@ func (b *Branch) firstRoute() (next sip.URI, refuse *sip.Response) {
 	return next, nil
 }
 
-// secure refuses to send a sips request over a hop that is known not to be secure (RFC 5630 §5.3).
+// needsTLS: the request is for a sips URI, or for the sips contact of a sip URI.
+func (b *Branch) needsTLS() bool { return b.tls || b.Request.URI.IsSIPS() }
+
+// secure refuses to make less of a sips request, or to send one that needs TLS over a hop that is known not to be secure (RFC 5630 §5.3).
 func (b *Branch) secure() *sip.Response {
-	if !b.Request.URI.IsSIPS() {
-		return nil
-	}
 	switch {
+	case b.Of.URI.IsSIPS() && !b.Request.URI.IsSIPS():
+		return b.insecure(`380 sipkit "SIPS Not Allowed"`)
+	case !b.needsTLS():
+		return nil
 	case !b.Target.Flow.IsZero():
 		if b.Target.Flow.Proto().Secure() {
 			return nil
@@ -232,8 +246,15 @@ func (b *Branch) secure() *sip.Response {
 	default:
 		return nil // the query asks for TLS only
 	}
+	if b.tls {
+		return b.insecure(`381 sipkit "SIPS Required"`)
+	}
+	return b.insecure(`380 sipkit "SIPS Not Allowed"`)
+}
+
+func (b *Branch) insecure(warning string) *sip.Response {
 	res := b.Of.made(480, errSecurity)
-	res.Set("Warning", `380 sipkit "SIPS Not Allowed"`)
+	res.Set("Warning", warning)
 	return res
 }
 
@@ -267,7 +288,7 @@ func (b *Branch) lookUp() step {
 		return b.conclude(res)
 	}
 	q := transport.QueryFor(next)
-	q.Secure = q.Secure || b.Request.URI.IsSIPS()
+	q.Secure = q.Secure || b.needsTLS()
 	if b.Of.tx == nil {
 		q.Hash = b.Of.stableHash()
 	}

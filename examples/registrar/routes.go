@@ -117,6 +117,9 @@ func (p *proxy) dialled(r *sipproxy.Request) sip.URI {
 			uri = to
 		}
 	}
+	if r.URI.IsSIPS() && uri.IsSIP() { // what leads elsewhere leads there as securely (RFC 5630 §5.3)
+		uri.Scheme = "sips"
+	}
 	return uri
 }
 
@@ -151,14 +154,14 @@ func (p *proxy) ring(ctx context.Context, r *sipproxy.Request, uri sip.URI) *sip
 	return r.ForwardInTurn(ctx, targets...)
 }
 
-// redirected is the first user of ours that a 3xx names and that was not tried yet. Elsewhere only the owner of the phone could call, and he is
-// not the caller.
+// redirected is the first user of ours that a 3xx names and that was not tried yet, by a sips URI if the request had one, and by none if not (RFC 5630 §5.3). Elsewhere only
+// the owner of the phone could call, and he is not the caller.
 func (p *proxy) redirected(res *sip.Response, tried []sip.URI) (sip.URI, bool) {
 	if p.c.redirects != "follow" || len(tried) > maxRedirects {
 		return sip.URI{}, false
 	}
 	for c, err := range res.Contacts() {
-		if err == nil && !c.Star && c.URI.User != "" && p.forUs(&c.URI) && !slices.ContainsFunc(tried, c.URI.Equal) {
+		if err == nil && !c.Star && c.URI.User != "" && c.URI.IsSIPS() == tried[0].IsSIPS() && p.forUs(&c.URI) && !slices.ContainsFunc(tried, c.URI.Equal) {
 			return c.URI, true
 		}
 	}

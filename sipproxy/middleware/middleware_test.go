@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -279,12 +280,12 @@ func TestRecurse(t *testing.T) {
 
 func TestRecurseKeepsWhatItDoesNotFollow(t *testing.T) {
 	on(t, chained(middleware.Recurse{}.Middleware), func(s *stage) {
-		s.bob.Redirect(302, "tel:+49301234567", "sip:carol@192.0.2.3")
+		s.bob.Redirect(302, "tel:+49301234567", "sip:carol@192.0.2.3", "sips:dave@192.0.2.4")
 		carol := s.phone("carol", "192.0.2.3")
 		defer carol.Close()
 		carol.Refuse(486)
 		res := s.alice.Invite(s, bob).Expect(302)
-		require.Equal(s, "<tel:+49301234567>", res.Get("Contact"))
+		require.Equal(s, []string{"<tel:+49301234567>", "<sips:dave@192.0.2.4>"}, slices.Collect(res.Values("Contact")))
 		carol.Incoming(s)
 	})
 }

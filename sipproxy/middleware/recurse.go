@@ -9,8 +9,8 @@ import (
 )
 
 // Recurse follows redirections inside the proxy (§16.7 step 4, "recursive traversal"): the contacts of a 300, 301 or 302 become further
-// branches, all at once, and leave the response. Contacts that are not followed (other schemes, a sip contact of a sips request,
-// refused ones, those beyond the limit) stay in it, and when none is left it counts no longer. No URI is tried twice. It has no effect
+// branches, all at once, and leave the response. Contacts that are not followed (other schemes, a sip contact of a sips request, a sips
+// contact of a sip request, refused ones, those beyond the limit) stay in it, and when none is left it counts no longer. No URI is tried twice. It has no effect
 // in stateless mode. The zero value works.
 type Recurse struct {
 	Limit int // contacts followed for one request; 8
@@ -71,7 +71,7 @@ func (f *follower) allowed(b *sipproxy.Branch, u sip.URI) bool {
 	switch {
 	case f.left == 0 || !u.IsSIP():
 		return false
-	case b.Of.URI.IsSIPS() && !u.IsSIPS(): // §16.5: a promise of security is kept
+	case b.Of.URI.IsSIPS() != u.IsSIPS(): // RFC 5630 §5.3: a promise of security is kept, and none is made for the caller
 		return false
 	}
 	return f.Allow == nil || f.Allow(b.Of, u)
