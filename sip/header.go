@@ -62,6 +62,7 @@ const (
 	versionOdd                    // not SIP/2.0
 	oddField                      // Valid must look at every field: parsing or an edit found one that is not as in everyday calls
 	twice                         // a field of the ids in places, but Via, may be there more than once
+	bareLF                        // a line of the header, or the empty one, ends without CR (§7)
 )
 
 // Head gives the header fields and body.

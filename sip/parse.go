@@ -52,6 +52,10 @@ func parse(text string) (Message, string) {
 		return nil, "message too long"
 	}
 	line, end := cutLine(text)
+	odd := flags(0)
+	if end == len(line)+1 {
+		odd = bareLF
+	}
 	if len(line) > 4 && line[3] == '/' && equalFold(line[:4], "SIP/") {
 		code, reason, fault := statusLine(line)
 		if fault != "" {
@@ -59,16 +63,17 @@ func parse(text string) (Message, string) {
 		}
 		r := newResponse()
 		r.Code, r.Reason, r.text = code, reason, text
+		r.flags = odd
 		r.index(end)
 		return r, ""
 	}
-	method, uri, odd, fault := requestLine(line)
+	method, uri, oddStart, fault := requestLine(line)
 	if fault != "" {
 		return nil, fault
 	}
 	r := newRequest()
 	r.Method, r.text = method, text
-	r.flags = odd
+	r.flags = odd | oddStart
 	if reason, at := r.URI.parse(uri); reason != "" {
 		r.URI = URI{}
 		r.uriErr = bad("URI", reason, at)
@@ -194,12 +199,20 @@ func (h *Header) oddLine(i int) (f *field, size int) {
 	} else {
 		f = h.slot()
 		if size = h.scanOdd(f, i) - i; size <= maxLine {
+			if hasBareLF(h.text[i : i+size]) {
+				h.flags |= bareLF
+			}
 			return f, size
 		}
 		h.unslot()
 		h.chunks(i, i+size)
 	}
 	return &h.list()[h.count-1], size
+}
+
+// hasBareLF reports whether one of the line ends in s is no CRLF.
+func hasBareLF(s string) bool {
+	return strings.Count(s, "\n") != strings.Count(s, "\r\n")
 }
 
 //go:noinline
@@ -233,8 +246,11 @@ func (h *Header) frame(v string, length, nth int) int {
 
 // endHeader sets body and trailing bytes; i is the index of the empty line.
 func (h *Header) endHeader(i, length int) {
-	if i >= len(h.text) {
+	switch {
+	case i >= len(h.text):
 		h.flags |= noTail
+	case h.text[i] == '\n':
+		h.flags |= bareLF
 	}
 	h.tail = uint32(i)
 	body := h.bodyAt()

@@ -15,7 +15,7 @@ const afterCRLF = math.MinInt
 //   - a message and n, the bytes to discard from buf;
 //   - nil, n > 0, nil: n bytes of keepalive (CRLF); ping reports a double CRLF that wants a CRLF back (RFC 5626 §4.4.1);
 //   - nil, 0, nil: incomplete, read more;
-//   - err: framing is lost (no or conflicting or negative Content-Length, limits exceeded): the message, when not nil, can be answered, then the stream must close.
+//   - err: framing is lost (no or conflicting or negative Content-Length, limits exceeded, a line that ends without CR): the message, when not nil, can be answered, then the stream must close.
 //
 // After a lone CRLF, passing next on with the bytes behind it lets a ping be seen whose two halves came apart; 0 does no harm.
 // The message owns a copy of its bytes.
@@ -138,6 +138,9 @@ func scanBody(buf []byte, end int) (m Message, n int, ping bool, next int, err e
 	m, reason := parse(string(buf[:end]))
 	if reason != "" {
 		return nil, 0, false, 0, bad("start line", reason, 0)
+	}
+	if m.Head().flags&bareLF != 0 { // whoever sent it may have seen it end elsewhere
+		return m, end, false, 0, bad("message", "a line that ends without CR", 0)
 	}
 	return m, end, false, 0, nil
 }

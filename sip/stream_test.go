@@ -52,6 +52,8 @@ func TestScanLost(t *testing.T) {
 		{"absent", start + "\r\n", 400, "no Content-Length"},
 		{"too large", start + "Content-Length: 5000\r\n\r\n", 513, "bytes"},
 		{"long header", start + "X: " + strings.Repeat("y", 2000) + "\r\n", 513, "bytes"},
+		{"line without CR", start + "X: y\nContent-Length: 0\r\n\r\n", 400, "without CR"},
+		{"empty line without CR", start + "Content-Length: 0\r\n\n", 400, "without CR"},
 		{"no SIP", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 0, ""},
 		{"garbage", strings.Repeat("x", 3000), 0, ""},
 	} {

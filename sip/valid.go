@@ -181,7 +181,7 @@ func missing(seen uint32) *Fault {
 	}
 }
 
-const unframed = lenBad | lenTwo | lenShort | lenNone | startFolded
+const unframed = lenBad | lenTwo | lenShort | lenNone | startFolded | bareLF
 
 func (h *Header) framing() *Fault {
 	switch {
@@ -193,6 +193,9 @@ func (h *Header) framing() *Fault {
 		return fault(400, "Content-Length", "Content-Length larger than the message")
 	case h.flags&lenNone != 0:
 		return fault(400, "Content-Length", "no Content-Length on a stream")
+	case h.flags&bareLF != 0:
+		// Whoever gets it next may see its end elsewhere, and on a connection another message in it.
+		return fault(400, "", "a line that ends without CR")
 	}
 	return fault(400, "", "folded start line")
 }
