@@ -46,62 +46,83 @@ func everydaySlot(head, tail uint64) uint64 {
 	return (head ^ tail<<8) * everydayHash >> (64 - 5)
 }
 
+// is reports whether e is the name in two words.
+func (e *everydayWord) is(head, tail uint64) bool { return e.head == head && (e.tail^tail)<<8 == 0 }
+
+func (e *everydayWord) id() fieldID { return fieldID(e.tail >> idShift) }
+
 // everydayID is the id of the name in two words, idOther when it is none of these.
 func everydayID(head, tail uint64) fieldID {
-	e := &everyday[everydaySlot(head, tail)]
-	if e.head != head || (e.tail^tail)<<8 != 0 {
-		return idOther
+	if e := &everyday[everydaySlot(head, tail)]; e.is(head, tail) {
+		return e.id()
 	}
-	return fieldID(e.tail >> idShift)
+	return idOther
 }
 
-// word is the first eight bytes of s.
-func word(s string) uint64 {
-	_ = s[7]
+const (
+	ones  = 0x0101010101010101
+	highs = ones << 7
+)
+
+// wordAt is the eight bytes of s from i on.
+func wordAt(s string, i int) uint64 {
+	s = s[i : i+8]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// colonIn gives a word in which the lowest bit of the byte is set where the first colon of w is, 0 when there is none.
-func colonIn(w uint64) uint64 {
-	const ones = 0x0101010101010101
-	w ^= ':' * ones
-	w = (w - ones) &^ w & (ones << 7) // the lowest bit set is that of the first byte that is zero
-	return w & -w >> 7
+// find gives a word whose lowest bit set is the highest one of the first byte of w that is c, 0 when there is none.
+func find(w uint64, c byte) uint64 {
+	w ^= uint64(c) * ones
+	return (w - ones) &^ w & highs
 }
 
-// everyday reads the field line at the start of text into f, but for at, and gives its size, when it is one of these names, a colon, one blank, a value that
-// begins and ends with neither blank nor control character, and CRLF, with no fold behind. For any other line it gives 0.
-func (f *field) everyday(text string) int {
-	size := strings.IndexByte(text, '\n') + 1
-	if len(text) < everydayLen || size >= len(text) || size > maxLine {
-		return 0
-	}
-	head, tail, val := word(text), uint64(0), 2
-	colon := colonIn(head)
-	if colon != 0 {
-		head &= colon<<8 - 1 // name and colon, nothing behind
-	} else {
-		tail, val = word(text[8:]), 8+2
-		if colon = colonIn(tail); colon == 0 {
-			return 0
+// everyday indexes the field lines from i on that are one of these names, a colon, one blank, a value that begins and ends with neither blank nor control
+// character, and CRLF, with no fold behind. It gives the index of the first line that is any other.
+func (h *Header) everyday(i int) int {
+	text := h.text
+	for n := int(h.count); n < inlineFields && len(text)-i >= everydayLen; n++ {
+		rest := text[i:]
+		head, tail, val := wordAt(rest, 0), uint64(0), 0
+		if colon := find(head, ':'); colon != 0 {
+			head &= colon ^ (colon - 1) // name and colon, nothing behind
+			val = bits.TrailingZeros64(colon)/8 + 2
+		} else {
+			tail = wordAt(rest, 8)
+			if colon = find(tail, ':'); colon == 0 {
+				break
+			}
+			tail &= colon ^ (colon - 1)
+			val = bits.TrailingZeros64(colon)/8 + 10
 		}
-		tail &= colon<<8 - 1
+		e := &everyday[everydaySlot(head, tail)]
+		if !e.is(head, tail) || val >= len(rest) || rest[val-1] != ' ' || rest[val] <= ' ' {
+			break
+		}
+		id := e.id()
+		size := val + strings.IndexByte(rest[val:], '\n') + 1
+		if size < val+3 || size >= len(rest) || size > maxLine || !usualEnd(rest[size-3:size+1]) {
+			break
+		}
+		f := &h.inline[n:][0]
+		f.at, f.size, f.val, f.valLen, f.id = uint32(i), uint16(size), uint16(val), uint16(size-2-val), id
+		h.count++
+		h.placed(id, n+1)
+		if id <= idTo {
+			h.note(id, uint32(i), rest[val:size-2])
+		}
+		i += size
 	}
-	id := everydayID(head, tail)
-	val += bits.TrailingZeros64(colon) / 8
-	end := size - 2
-	if id == idOther || val >= end {
-		return 0
-	}
-	if text[val-1] != ' ' || text[val] <= ' ' || text[end-1] <= ' ' || text[end] != '\r' || isBlank(text[size]) {
-		return 0
-	}
-	f.size, f.val, f.valLen, f.id = uint16(size), uint16(val), uint16(end-val), id
-	return size
+	return i
+}
+
+// usualEnd reports whether the last byte of a value, CR, LF and the first byte of the next line are as usual.
+func usualEnd(s string) bool {
+	_ = s[3]
+	w := uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
+	return byte(w) > ' ' && byte(w>>8) == '\r' && !isBlank(byte(w>>24))
 }
 
 // controlIn is 0 when all bytes of w are at least the blank.
 func controlIn(w uint64) uint64 {
-	const ones = 0x0101010101010101
-	return (w - ' '*ones) &^ w & (ones << 7)
+	return (w - ' '*ones) &^ w & highs
 }

@@ -28,6 +28,19 @@ func referenceLen(s string) int {
 	return end + 1
 }
 
+// portAt reads the port at i of s and gives the index behind its first five digits. It is 0 when there is none or it is over 65535.
+func portAt(s string, i int) (port uint16, end int) {
+	n := 0
+	s = s[:min(len(s), i+5)]
+	for end = i; end < len(s) && isDigit(s[end]); end++ {
+		n = n*10 + int(s[end]-'0')
+	}
+	if n > 65535 {
+		return 0, end
+	}
+	return uint16(n), end
+}
+
 func appendHostPort(b []byte, host string, port uint16) []byte {
 	b = append(b, host...)
 	if port != 0 {

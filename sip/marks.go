@@ -30,9 +30,8 @@ type marks struct {
 // note marks a Via, From or To that was just indexed, and notes in the flags what Valid must look at.
 //
 //go:noinline
-func (h *Header) note(f *field) {
-	v := h.value(f)
-	switch f.id {
+func (h *Header) note(id fieldID, at uint32, v string) {
+	switch id {
 	case idVia:
 		m := &h.vias[0]
 		if m.at != 0 {
@@ -41,22 +40,22 @@ func (h *Header) note(f *field) {
 		if m.at != 0 {
 			m = new(viaMark) // does not escape: only Valid wants to know of a third
 		}
-		m.note(v, f.at)
+		m.note(v, at)
 		if m.at != 0 {
 			return
 		}
 	case idFrom:
 		if h.from.at == 0 {
-			h.from = plainTag(v, f.at)
+			h.from = plainTag(v, at)
 		}
-		if h.from.at == f.at {
+		if h.from.at == at {
 			return
 		}
 	case idTo:
 		if h.to.at == 0 {
-			h.to = plainTag(v, f.at)
+			h.to = plainTag(v, at)
 		}
-		if h.to.at == f.at {
+		if h.to.at == at {
 			return
 		}
 	}
@@ -131,35 +130,50 @@ func listed(s string, i int) int {
 // read marks the Via s, which has no other behind it: SIP/2.0/UDP host[:port]*(;name[=value]), and no white space but that one.
 func (m *viaMark) read(s string, at uint32) {
 	m.at, m.list = 0, false
-	if len(s) < 12 || s[:8] != "SIP/2.0/" {
-		return
-	}
-	i := run(s, 8, isToken)
-	if i == 8 || i > 255 || i == len(s) || s[i] != ' ' {
+	i := plainProtocol(s)
+	if i == 0 {
 		return
 	}
 	m.transport = uint8(i)
-	n := hostLen(s[i+1:])
-	if n == 0 {
+	host := i + 1
+	if i = run(s, host, isHost); i == host {
+		i += hostLen(s[host:]) // of an IPv6 reference, or 0
+	}
+	if i == host {
 		return
 	}
-	i += 1 + n
 	m.host, m.port = uint16(i), 0
 	if i < len(s) && s[i] == ':' {
-		port, n := digits(s[i+1:], 65535)
-		if port == 0 {
+		if m.port, i = portAt(s, i+1); m.port == 0 {
 			return
 		}
-		m.port = uint16(port)
-		i += 1 + n
 	}
 	m.params = uint16(i)
-	from, to, ok := plainParams(s, i, "branch")
+	value := 0
+	if strings.HasPrefix(s[i:], ";branch=") {
+		value = i + len(";branch=")
+	}
+	from, to, ok := wantedParam(s, i, value, "branch")
 	if !ok {
 		return
 	}
 	m.branch, m.branchEnd = uint16(from), uint16(to)
 	m.at = at
+}
+
+// plainProtocol is the end of "SIP/2.0/" and a transport, behind which is a blank and more; 0 when s does not start so.
+func plainProtocol(s string) int {
+	if strings.HasPrefix(s, "SIP/2.0/UDP ") {
+		return len("SIP/2.0/UDP")
+	}
+	if !strings.HasPrefix(s, "SIP/2.0/") {
+		return 0
+	}
+	i := run(s, len("SIP/2.0/"), isToken)
+	if i == len("SIP/2.0/") || i > 255 || i == len(s) || s[i] != ' ' {
+		return 0
+	}
+	return i
 }
 
 // plainTag accepts in one look at every byte what From, To and Contact hold in everyday calls:
@@ -172,6 +186,9 @@ func plainTag(s string, at uint32) (m tagMark) {
 			return m
 		}
 		i++
+		if i < len(s) && s[i] == ' ' {
+			i++
+		}
 	}
 	if i < len(s) && s[i] != '<' {
 		i = run(s, i, isToken|isBreak)
@@ -183,7 +200,12 @@ func plainTag(s string, at uint32) (m tagMark) {
 	if i < 0 || i >= len(s) || s[i] != '>' {
 		return m
 	}
-	from, to, ok := plainParams(s, i+1, "tag")
+	i++
+	value := 0
+	if strings.HasPrefix(s[i:], ";tag=") {
+		value = i + len(";tag=")
+	}
+	from, to, ok := wantedParam(s, i, value, "tag")
 	if !ok {
 		return m
 	}
@@ -191,6 +213,22 @@ func plainTag(s string, at uint32) (m tagMark) {
 }
 
 func plainAddr(s string) bool { return plainTag(s, 1).at != 0 }
+
+// wantedParam is plainParams for a caller who has seen that the first parameter is the wanted one, as it nearly always is: its value starts at value. 0 when it
+// is another one.
+func wantedParam(s string, i, value int, name string) (from, to int, ok bool) {
+	if value == 0 {
+		if i == len(s) {
+			return 0, 0, true
+		}
+		return plainParams(s, i, name)
+	}
+	if to = run(s, value, isPlain); to < len(s) {
+		_, _, ok = plainParams(s, to, name)
+		return value, to, ok && to > value
+	}
+	return value, to, to > value
+}
 
 // plainParams reads the parameters of s from i on and gives the place of the value of the first one of that name, 0 when there is none.
 // ok is false when they hold white space, quotes or anything else that takes a closer look.

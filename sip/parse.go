@@ -162,52 +162,56 @@ func (h *Header) index(i int) {
 		i = h.foldedStart(i)
 	}
 	h.start = span{0, uint32(i)}
-	length, lengths := -1, 0
-	for i < len(text) && (text[i] > '\r' || !emptyLine(text[i:])) {
-		var f *field
-		size := 0
-		if h.count < inlineFields {
-			f = &h.inline[h.count]
-			size = f.everyday(text[i:])
+	for {
+		i = h.everyday(i)
+		if i >= len(text) || text[i] <= '\r' && emptyLine(text[i:]) {
+			break
 		}
-		if size != 0 {
-			f.at = uint32(i)
-			h.count++
-		} else {
-			f, size = h.oddLine(i)
-		}
-		i += size
-		h.placed(f.id, int(h.count))
-		switch f.id {
-		case idContentLength:
-			lengths++
-			length = h.frame(h.value(f), length, lengths)
-		case idVia, idFrom, idTo, idBad:
-			h.note(f)
-		}
+		i += h.oddLine(i)
 	}
-	h.endHeader(i, length)
+	h.endHeader(i, h.length())
 }
 
-// oddLine indexes the line at i, whatever it looks like, and gives its size. What is too long for a field line, or one too many, becomes bad fields, of which
-// it gives the last one.
+// length is the Content-Length to use, -1 for all there is.
+func (h *Header) length() int {
+	length, lengths := -1, 0
+	if h.flags&twice == 0 {
+		if f := h.field(idContentLength); f != nil {
+			return h.frame(h.value(f), length, 1)
+		}
+		return length
+	}
+	l := h.list()
+	for i := range l {
+		if l[i].id == idContentLength {
+			lengths++
+			length = h.frame(h.value(&l[i]), length, lengths)
+		}
+	}
+	return length
+}
+
+// oddLine indexes the line at i, whatever it looks like, and gives its size. What is too long for a field line, or one too many, becomes bad fields.
 //
 //go:noinline
-func (h *Header) oddLine(i int) (f *field, size int) {
+func (h *Header) oddLine(i int) (size int) {
 	if h.count >= maxIndexed {
 		size = h.rest(i) - i
 	} else {
-		f = h.slot()
-		if size = h.scanOdd(f, i) - i; size <= maxLine {
-			if hasBareLF(h.text[i : i+size]) {
-				h.flags |= bareLF
-			}
-			return f, size
+		f := h.slot()
+		if size = h.scanOdd(f, i) - i; size > maxLine {
+			h.unslot()
+			h.chunks(i, i+size)
+		} else if hasBareLF(h.text[i : i+size]) {
+			h.flags |= bareLF
 		}
-		h.unslot()
-		h.chunks(i, i+size)
 	}
-	return &h.list()[h.count-1], size
+	f := &h.list()[h.count-1]
+	h.placed(f.id, int(h.count))
+	if f.id-idBad <= idTo-idBad {
+		h.note(f.id, f.at, h.value(f))
+	}
+	return size
 }
 
 // hasBareLF reports whether one of the line ends in s is no CRLF.

@@ -65,12 +65,11 @@ func plainURI(s string, i int) (host, hostEnd, port, params, end int) {
 	}
 	i = hostEnd
 	if i < len(s) && s[i] == ':' {
-		p, n := digits(s[i+1:], 65535)
-		if p == 0 {
+		var p uint16
+		if p, i = portAt(s, i+1); p == 0 {
 			return 0, 0, 0, 0, -1
 		}
 		port = int(p)
-		i += 1 + n
 	}
 	params = i
 	if i < len(s) && s[i] == ';' {
