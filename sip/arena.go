@@ -30,20 +30,15 @@ func (h *Header) closeLines() {
 	}
 	f := &l[len(l)-1]
 	if !strings.HasSuffix(h.line(f), "\n") {
-		*f = h.copyField(h, f)
+		h.copyField(f, h, f)
 	}
 }
 
 // setStart takes the arena behind from, and a line end, as the start line.
 func (h *Header) setStart(from int) {
-	h.put("\r\n")
+	h.arena = append(h.arena, "\r\n"...)
 	h.start = span{uint32(from) | arenaBit, uint32(len(h.arena) - from)}
 }
-
-// put appends to the arena.
-//
-//go:noinline
-func (h *Header) put(s string) { h.arena = append(h.arena, s...) }
 
 // appendClean appends a value without line breaks: what comes from outside must not start a field of its own.
 func appendClean(b []byte, s string) []byte {
@@ -57,68 +52,68 @@ func appendClean(b []byte, s string) []byte {
 //
 //go:noinline
 func clean(b []byte) {
-	n := 0
-	for n+8 <= len(b) && controlIn(binary.LittleEndian.Uint64(b[n:])) == 0 {
-		n += 8
+	for ; len(b) > 8; b = b[8:] {
+		if controlIn(binary.LittleEndian.Uint64(b)) != 0 {
+			break
+		}
 	}
-	for ; n < len(b); n++ {
-		if c := b[n]; c == '\r' || c == '\n' {
-			b[n] = ' '
+	for i, c := range b {
+		if c == '\r' || c == '\n' {
+			b[i] = ' '
 		}
 	}
 }
 
-// open starts a field line in the arena: name, colon, space.
-func (h *Header) open(id fieldID, name string) field {
+// open starts a line for f behind the arena: name, colon, space. The caller appends the value to what it gives and hands that to shut.
+func (h *Header) open(f *field, name string) []byte {
 	h.begin()
-	f := field{at: uint32(len(h.arena)) | arenaBit, val: uint16(len(name)), id: id}
-	h.put(name)
-	if id != idBad {
-		h.arena = append(h.arena, ": "...)
-		f.val += 2
+	b := append(h.arena, name...)
+	if f.id != idBad {
+		b = append(b, ": "...)
 	}
-	return f
+	f.at, f.val = uint32(len(h.arena))|arenaBit, uint16(len(b)-len(h.arena))
+	return b
 }
 
-// start is the offset into text or arena.
-func (f *field) start() int { return int(f.at &^ arenaBit) }
-
-// shut ends the line that open began; the value was appended in between.
-func (h *Header) shut(f field) field {
-	if n := len(h.arena) - f.start(); n > maxLine-2 {
-		h.arena = h.arena[:f.start()+maxLine-2] // a line that no index entry can hold; Set documents it
-	}
-	f.valLen = uint16(len(h.arena) - f.start() - int(f.val))
-	h.put("\r\n")
-	f.size = uint16(len(h.arena) - f.start())
-	return f
-}
-
-func (h *Header) make(id fieldID, name, value string) field {
-	f := h.open(id, name)
-	h.arena = appendClean(h.arena, value)
-	return h.shut(f)
-}
-
-// rewrite gives a copy of f in the arena in which the bytes [from, to) of the value are replaced. The name stays as written.
-func (h *Header) rewrite(f *field, from, to int, with string) field {
-	g := h.reopen(f)
-	v := h.value(f)
-	h.put(v[:from])
-	h.arena = appendClean(h.arena, with)
-	h.put(v[to:])
-	return h.shut(g)
-}
-
-// reopen is open with the name of f and what stands between it and the value.
-func (h *Header) reopen(f *field) field {
+// reopen is open with the name of f and what stands between it and the value, which it gives too.
+func (h *Header) reopen(f *field) (b []byte, value string) {
 	if f.valLen == 0 { // then the line end is between them
-		return h.open(f.id, h.name(f))
+		return h.open(f, h.name(f)), ""
 	}
 	h.begin()
-	g := field{at: uint32(len(h.arena)) | arenaBit, val: f.val, id: f.id}
-	h.put(h.piece(f.at, uint32(f.val)))
-	return g
+	line := h.piece(f.at, uint32(f.val)+uint32(f.valLen))
+	f.at = uint32(len(h.arena)) | arenaBit
+	return append(h.arena, line[:f.val]...), line[f.val:]
+}
+
+// shut ends the line that open began, of which b is the value's end, and makes it part of the arena.
+//
+//go:noinline
+func (h *Header) shut(f *field, b []byte) {
+	n := len(b) - len(h.arena)
+	if n > maxLine-2 {
+		b, n = b[:len(h.arena)+maxLine-2], maxLine-2 // a line that no index entry can hold; Set documents it
+	}
+	f.size, f.valLen = uint16(n+2), uint16(n-int(f.val))
+	h.arena = append(b, "\r\n"...)
+}
+
+// shutClean is shut for a value that may hold line breaks, which become spaces.
+func (h *Header) shutClean(f *field, b []byte) {
+	clean(b[len(h.arena)+int(f.val):])
+	h.shut(f, b)
+}
+
+// write makes f a line in the arena.
+func (h *Header) write(f *field, name, value string) {
+	h.shutClean(f, append(h.open(f, name), value...))
+}
+
+// rewrite makes f a line in the arena in which the bytes [from, to) of the value are replaced. The name stays as written.
+func (h *Header) rewrite(f *field, from, to int, with string) {
+	b, v := h.reopen(f)
+	b = appendClean(append(b, v[:from]...), with)
+	h.shut(f, append(b, v[to:]...))
 }
 
 // slot appends an empty index entry.
@@ -151,13 +146,17 @@ func (h *Header) unslot() {
 	}
 }
 
+// insert makes room for a field at i, of which the caller writes the rest.
+//
 //go:noinline
-func (h *Header) insert(i int, f field) {
+func (h *Header) insert(i int, id fieldID) *field {
+	h.begin()
 	h.slot()
-	l := h.list()
-	copy(l[i+1:], l[i:])
-	l[i] = f
-	h.inserted(f.id, i)
+	l := h.list()[i:]
+	copy(l[1:], l)
+	l[0].id = id
+	h.inserted(id, i)
+	return &l[0]
 }
 
 func (h *Header) remove(i int) {

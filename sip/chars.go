@@ -153,3 +153,15 @@ func digits(s string, max uint64) (n uint64, end int) {
 	}
 	return n, end
 }
+
+// appendNumber appends n in decimal, as strconv does in twice the steps.
+func appendNumber(b []byte, n uint32) []byte {
+	var d [10]byte
+	i := len(d) - 1
+	for ; n > 9; n /= 10 {
+		d[i] = byte('0' + n%10)
+		i--
+	}
+	d[i] = byte('0' + n)
+	return append(b, d[i:]...)
+}

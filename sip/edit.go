@@ -15,17 +15,13 @@ func (h *Header) Set(name, value string) {
 		return
 	}
 	if i := h.find(id, name, 0); i >= 0 {
-		h.replace(i, h.make(id, name, value))
+		h.write(&h.list()[i], name, value)
+		h.flags |= oddField
 		h.delFrom(id, name, i+1)
 	} else {
-		h.insert(h.endAt(), h.make(id, name, value))
+		h.write(h.insert(h.endAt(), id), name, value)
 	}
 	h.fixLength(id)
-}
-
-func (h *Header) replace(i int, f field) {
-	h.list()[i] = f
-	h.flags |= oddField
 }
 
 // endAt is where a new field goes: behind all others, but before those that describe the body.
@@ -49,8 +45,7 @@ func (h *Header) Add(name, value string) {
 	if !ok {
 		return
 	}
-	f := h.make(id, name, value)
-	h.insert(h.lastAt(id, name), f)
+	h.write(h.insert(h.lastAt(id, name), id), name, value)
 	h.fixLength(id)
 }
 
@@ -62,8 +57,7 @@ func (h *Header) Prepend(name, value string) {
 	if !ok {
 		return
 	}
-	f := h.make(id, name, value)
-	h.insert(h.topAt(id, name), f)
+	h.write(h.insert(h.topAt(id, name), id), name, value)
 	h.pushed(id)
 }
 
@@ -89,12 +83,12 @@ func (h *Header) topAt(id fieldID, name string) int {
 	return h.endAt()
 }
 
-// behindVias is the place behind the last Via, 0 when there is none.
+// behindVias is the place behind the topmost Vias, 0 when there is none.
 func (h *Header) behindVias() int {
 	l := h.list()
-	i := len(l)
-	for i > 0 && l[i-1].id != idVia {
-		i--
+	i := h.first(idVia) + 1
+	for i < len(l) && l[i].id == idVia {
+		i++
 	}
 	return i
 }
@@ -190,7 +184,8 @@ func (h *Header) cut(i, at int) {
 	if at == int(f.valLen) {
 		h.remove(i)
 	} else {
-		h.replace(i, h.rewrite(f, 0, at, ""))
+		h.rewrite(f, 0, at, "")
+		h.flags |= oddField
 	}
 }
 
@@ -210,7 +205,8 @@ func (h *Header) ReplaceFirst(name, value string) bool {
 			end = c
 		}
 	}
-	h.replace(i, h.rewrite(f, 0, end, value))
+	h.rewrite(f, 0, end, value)
+	h.flags |= oddField
 	h.fixLength(id)
 	return true
 }
@@ -258,7 +254,8 @@ func (h *Header) delValues(i int, f func(string) bool) (gone int, empty bool) {
 		}
 	}
 	if gone > 0 && len(kept) > 0 {
-		h.replace(i, h.rewrite(fi, 0, len(all), string(kept)))
+		h.rewrite(fi, 0, len(all), string(kept))
+		h.flags |= oddField
 	}
 	return gone, len(kept) == 0
 }
@@ -270,12 +267,16 @@ func (h *Header) PrependFunc(name string, f func(b []byte) []byte) {
 	if !ok {
 		return
 	}
-	g := h.open(id, name)
-	h.arena = f(h.arena)
-	clean(h.arena[g.start()+int(g.val):])
-	g = h.shut(g)
-	h.insert(h.topAt(id, name), g)
+	g := h.writeFunc(id, name, f)
+	*h.insert(h.topAt(id, name), id) = g
 	h.pushed(id)
+}
+
+// writeFunc writes a line before there is a field for it, for f may look at the message.
+func (h *Header) writeFunc(id fieldID, name string, f func(b []byte) []byte) field {
+	g := field{id: id}
+	h.shutClean(&g, f(h.open(&g, name)))
+	return g
 }
 
 // AddFunc is Add with a value that f appends to the bytes it is given, as for PrependFunc.
@@ -284,11 +285,8 @@ func (h *Header) AddFunc(name string, f func(b []byte) []byte) {
 	if !ok {
 		return
 	}
-	g := h.open(id, name)
-	h.arena = f(h.arena)
-	clean(h.arena[g.start()+int(g.val):])
-	g = h.shut(g)
-	h.insert(h.lastAt(id, name), g)
+	g := h.writeFunc(id, name, f)
+	*h.insert(h.lastAt(id, name), id) = g
 	h.fixLength(id)
 }
 

@@ -136,6 +136,7 @@ func TestEdits(t *testing.T) {
 		"add":              {func(h *Header) { h.Add("ROUTE", "<sip:n>") }, "Via=a|Route=<sip:1>,, <sip:2>|route=<sip:3>|ROUTE=<sip:n>|X=one|k=p, q,r|s=t, u|Content-Length=0"},
 		"prepend":          {func(h *Header) { h.Prepend("Route", "<sip:n>") }, "Via=a|Route=<sip:n>|Route=<sip:1>,, <sip:2>|route=<sip:3>|X=one|k=p, q,r|s=t, u|Content-Length=0"},
 		"prepend new":      {func(h *Header) { h.Prepend("Path", "<sip:n>") }, "Via=a|Path=<sip:n>|Route=<sip:1>,, <sip:2>|route=<sip:3>|X=one|k=p, q,r|s=t, u|Content-Length=0"},
+		"prepend vias":     {func(h *Header) { h.Prepend("Via", "b"); h.Add("X", "two"); h.Prepend("Record-Route", "<sip:n>") }, "Via=b|Via=a|Record-Route=<sip:n>|Route=<sip:1>,, <sip:2>|route=<sip:3>|X=one|X=two|k=p, q,r|s=t, u|Content-Length=0"},
 		"prepend func":     {func(h *Header) { h.PrependFunc("X", func(b []byte) []byte { return append(b, "a\nb"...) }) }, "Via=a|Route=<sip:1>,, <sip:2>|route=<sip:3>|X=a b|X=one|k=p, q,r|s=t, u|Content-Length=0"},
 		"del":              {func(h *Header) { h.Del("x"); h.Del("Route") }, "Via=a|k=p, q,r|s=t, u|Content-Length=0"},
 		"pop":              {func(h *Header) { h.PopFirst("Route") }, "Via=a|Route=<sip:2>|route=<sip:3>|X=one|k=p, q,r|s=t, u|Content-Length=0"},

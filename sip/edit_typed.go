@@ -8,34 +8,23 @@ import (
 // PushVia puts v on top. The message is about to be forwarded, so it also gets a Content-Length when it has none: the
 // next hop may be a stream (§16.6 step 8).
 func (h *Header) PushVia(v Via) {
-	f := h.open(idVia, "Via")
-	h.arena = v.AppendTo(h.arena)
-	clean(h.arena[f.start()+int(f.val):])
-	h.insert(max(0, h.first(idVia)), h.shut(f))
+	f := h.insert(max(0, h.first(idVia)), idVia)
+	h.shutClean(f, v.append(h.open(f, "Via")))
 	h.needLength()
 }
 
 // PushViaText is PushVia for a value whose text comes in two parts: what the server always writes, and the branch. The Via is read at once, for whoever sends
-// the message asks for it.
+// the message asks for it. A value that can be marked has no line break in it.
 func (h *Header) PushViaText(start string, branch []byte) {
-	f := h.open(idVia, "Via")
-	h.put(start)
-	h.arena = append(h.arena, branch...)
-	h.pushVia(f)
-}
-
-// pushVia ends the line that open began and puts it on top. A value that can be marked has no line break in it.
-//
-//go:noinline
-func (h *Header) pushVia(f field) {
-	f = h.shut(f)
+	f := h.insert(max(0, h.first(idVia)), idVia)
+	b := append(h.open(f, "Via"), start...)
+	h.shut(f, append(b, branch...))
 	h.vias[1] = h.vias[0]
 	m := &h.vias[0]
-	if m.read(h.value(&f), f.at); m.at == 0 {
-		clean(h.arena[f.start()+int(f.val) : len(h.arena)-2])
-		m.read(h.value(&f), f.at)
+	if m.read(h.value(f), f.at); m.at == 0 {
+		clean(h.arena[len(h.arena)-2-int(f.valLen) : len(h.arena)-2])
+		m.read(h.value(f), f.at)
 	}
-	h.insert(max(0, h.first(idVia)), f)
 	h.needLength()
 }
 
@@ -63,7 +52,7 @@ func (h *Header) PopVia() bool {
 func (h *Header) popListed(i int, m *viaMark) {
 	f := &h.list()[i]
 	all := h.value(f)
-	*f = h.rewrite(f, 0, listed(all, strings.IndexByte(all, ',')), "")
+	h.rewrite(f, 0, listed(all, strings.IndexByte(all, ',')), "")
 	m.note(h.value(f), f.at)
 }
 
@@ -80,24 +69,22 @@ func (h *Header) SetViaReceived(received string, rport uint16) {
 	if c := commaAt(all); c >= 0 {
 		one = c
 	}
-	g := h.reopen(f)
-	h.appendReceived(all[:one], received, rport)
-	h.arena = append(h.arena, all[one:]...)
-	g = h.shut(g)
-	h.list()[i] = g
-	if h.vias[0].note(h.value(&g), g.at); h.vias[0].at == 0 {
+	b, _ := h.reopen(f)
+	b = appendReceived(b, all[:one], received, rport)
+	h.shut(f, append(b, all[one:]...))
+	if h.vias[0].note(h.value(f), f.at); h.vias[0].at == 0 {
 		h.flags |= oddField
 	}
 }
 
 // appendReceived copies one Via value with the parameters in place where they were, else behind the others.
-func (h *Header) appendReceived(v, received string, rport uint16) {
+func appendReceived(b []byte, v, received string, rport uint16) []byte {
 	v = trim(v)
 	semi := 0
 	for semi < len(v) && v[semi] != ';' {
 		semi++
 	}
-	b := append(h.arena, v[:semi]...)
+	b = append(b, v[:semi]...)
 	p := Params(v[semi:])
 	for i := 0; ; {
 		q, ok := p.next(i)
@@ -122,7 +109,7 @@ func (h *Header) appendReceived(v, received string, rport uint16) {
 	if rport != 0 {
 		b = appendRport(b, rport)
 	}
-	h.arena = b
+	return b
 }
 
 func appendParam(b []byte, name, value string) []byte {
@@ -132,7 +119,7 @@ func appendParam(b []byte, name, value string) []byte {
 
 func appendRport(b []byte, rport uint16) []byte {
 	b = append(b, ";rport="...)
-	return strconv.AppendUint(b, uint64(rport), 10)
+	return appendNumber(b, uint32(rport))
 }
 
 // SetMaxForwards writes the Max-Forwards field.
@@ -149,11 +136,8 @@ func (h *Header) setNumber(id fieldID, n int) {
 		h.addNumber(id, n)
 		return
 	}
-	name := h.piece(f.at, uint32(f.val))
-	f.at = uint32(len(h.arena)) | arenaBit
-	h.put(name)
-	h.putNumber(n)
-	*f = h.shut(*f)
+	b, _ := h.reopen(f)
+	h.shut(f, appendInt(b, n))
 	if h.flags&twice != 0 {
 		h.delFrom(id, "", h.first(id)+1)
 	}
@@ -163,31 +147,28 @@ func (h *Header) setNumber(id fieldID, n int) {
 //
 //go:noinline
 func (h *Header) addNumber(id fieldID, n int) {
-	f := h.open(id, fieldNames[id])
-	h.putNumber(n)
-	f = h.shut(f)
-	if i := h.first(id); i >= 0 {
-		h.list()[i] = f
+	i := h.first(id)
+	if i >= 0 {
 		h.delFrom(id, "", i+1)
+		h.writeNumber(&h.list()[i], n)
 		return
 	}
 	at := len(h.list())
 	if id != idContentLength {
 		at = h.topAt(id, fieldNames[id])
 	}
-	h.insert(at, f)
+	h.writeNumber(h.insert(at, id), n)
 }
 
-// putNumber appends digits to the arena.
-func (h *Header) putNumber(n int) {
-	if n >= 0 && n < 100 { // as most Max-Forwards and Content-Lengths that are written here
-		if n >= 10 {
-			h.arena = append(h.arena, byte('0'+n/10))
-		}
-		h.arena = append(h.arena, byte('0'+n%10))
-		return
+func (h *Header) writeNumber(f *field, n int) {
+	h.shut(f, appendInt(h.open(f, fieldNames[f.id]), n))
+}
+
+func appendInt(b []byte, n int) []byte {
+	if uint64(n) > 1<<32-1 {
+		return strconv.AppendInt(b, int64(n), 10)
 	}
-	h.arena = strconv.AppendInt(h.arena, int64(n), 10)
+	return appendNumber(b, uint32(n))
 }
 
 // SetToTag adds or replaces the tag of To.
@@ -204,11 +185,10 @@ func (h *Header) SetToTag(tag string) {
 	if !ok {
 		q.start, q.end = len(v)-at, len(v)-at
 	}
-	g := h.reopen(f)
-	h.arena = append(h.arena, v[:at+q.start]...)
-	h.arena = appendParam(h.arena, ";tag=", tag)
-	h.arena = append(h.arena, v[at+q.end:]...)
-	h.replace(i, h.shut(g))
+	b, _ := h.reopen(f)
+	b = appendParam(append(b, v[:at+q.start]...), ";tag=", tag)
+	h.shut(f, append(b, v[at+q.end:]...))
+	h.flags |= oddField
 }
 
 // SetBody replaces the body, Content-Type and Content-Length; an empty body removes Content-Type.

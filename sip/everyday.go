@@ -77,41 +77,40 @@ func find(w uint64, c byte) uint64 {
 }
 
 // everyday indexes the field lines from i on that are one of these names, a colon, one blank, a value that begins and ends with neither blank nor control
-// character, and CRLF, with no fold behind. It gives the index of the first line that is any other.
+// character, and CRLF, with no fold behind. It gives the index of the first line that is any other. A message longer than a line may be is left to oddLine.
 func (h *Header) everyday(i int) int {
-	text := h.text
-	for n := int(h.count); n < inlineFields && len(text)-i >= everydayLen; n++ {
-		rest := text[i:]
-		head, tail, val := wordAt(rest, 0), uint64(0), 0
+	text, n := h.text, int(h.count)
+	for ; n < inlineFields && len(text)-i >= everydayLen && len(text) <= maxLine; n++ {
+		head, tail, blank := wordAt(text[i:], 0), uint64(0), 0
 		if colon := find(head, ':'); colon != 0 {
 			head &= colon ^ (colon - 1) // name and colon, nothing behind
-			val = bits.TrailingZeros64(colon)/8 + 2
+			blank = bits.TrailingZeros64(colon)/8 + 1
 		} else {
-			tail = wordAt(rest, 8)
+			tail = wordAt(text[i:], 8)
 			if colon = find(tail, ':'); colon == 0 {
 				break
 			}
 			tail &= colon ^ (colon - 1)
-			val = bits.TrailingZeros64(colon)/8 + 10
+			blank = bits.TrailingZeros64(colon)/8 + 9
 		}
 		e := &everyday[everydaySlot(head, tail)]
-		if !e.is(head, tail) || val >= len(rest) || rest[val-1] != ' ' || rest[val] <= ' ' {
+		if !e.is(head, tail) {
 			break
 		}
-		id := e.id()
-		size := val + strings.IndexByte(rest[val:], '\n') + 1
-		if size < val+3 || size >= len(rest) || size > maxLine || !usualEnd(rest[size-3:size+1]) {
+		rest, id := text[i+blank:], e.id()
+		lf := strings.IndexByte(rest, '\n')
+		if lf < 3 || lf+1 >= len(rest) || rest[0] != ' ' || rest[1] <= ' ' || !usualEnd(rest[lf-2:lf+2]) {
 			break
 		}
-		f := &h.inline[n:][0]
-		f.at, f.size, f.val, f.valLen, f.id = uint32(i), uint16(size), uint16(val), uint16(size-2-val), id
-		h.count++
+		f := &h.inline[n]
+		f.at, f.size, f.val, f.valLen, f.id = uint32(i), uint16(blank+lf+1), uint16(blank+1), uint16(lf-2), id
 		h.placed(id, n+1)
 		if id <= idTo {
-			h.note(id, uint32(i), rest[val:size-2])
+			h.note(id, uint32(i), rest[1:lf-1])
 		}
-		i += size
+		i += blank + lf + 1
 	}
+	h.count = uint16(n)
 	return i
 }
 

@@ -59,3 +59,17 @@ func TestScanFieldAgrees(t *testing.T) {
 	}
 	require.NotZero(t, found)
 }
+
+// A message longer than a field line may be is indexed in the other way, with the same result.
+func TestLongMessageIsIndexedAlike(t *testing.T) {
+	head := strings.Replace(sample[:strings.Index(sample, "v=0")], "303", "70000", 1)
+	r, err := ParseRequest(head + strings.Repeat("x", 70000))
+	require.NoError(t, err)
+	require.Nil(t, r.Valid(Limits{MessageBytes: 100000}))
+	short, err := ParseRequest(head)
+	require.NoError(t, err)
+	require.Equal(t, short.list(), r.list())
+	require.Equal(t, short.places, r.places)
+	require.Equal(t, short.marks, r.marks)
+	marksAgree(t, r.Head())
+}

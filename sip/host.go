@@ -2,7 +2,6 @@ package sip
 
 import (
 	"net/netip"
-	"strconv"
 	"strings"
 )
 
@@ -45,7 +44,7 @@ func appendHostPort(b []byte, host string, port uint16) []byte {
 	b = append(b, host...)
 	if port != 0 {
 		b = append(b, ':')
-		b = strconv.AppendUint(b, uint64(port), 10)
+		b = appendNumber(b, uint32(port))
 	}
 	return b
 }

@@ -65,9 +65,10 @@ func TestPlacesInline(t *testing.T) {
 		f := c.list()[i]
 		c.remove(i)
 		placesAgree(t, c.Head())
-		c.insert(i/2, f)
+		*c.insert(i/2, f.id) = f
 		placesAgree(t, c.Head())
-		c.insert(i, c.list()[0])
+		f = c.list()[0]
+		*c.insert(i, f.id) = f
 		placesAgree(t, c.Head())
 		placesAgree(t, r.Head())
 	}

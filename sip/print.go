@@ -26,9 +26,17 @@ func (h *Header) appendTo(b []byte) []byte {
 	return h.appendPiece(b, at, uint32(len(h.text)))
 }
 
+// appendPiece appends bytes of text or arena, see piece.
+//
 //go:noinline
 func (h *Header) appendPiece(b []byte, at, end uint32) []byte {
-	return append(b, h.piece(at, end-at)...)
+	var p string
+	if at&arenaBit == 0 {
+		p = h.text[at:end]
+	} else {
+		p = h.piece(at, end-at)
+	}
+	return append(b, p...)
 }
 
 func (h *Header) len() int {

@@ -25,12 +25,12 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 		g := res.slot()
 		switch {
 		case untagged && f.id == idTo && f.at == r.to.at && r.to.tag == 0: // nearly always
-			*g = res.tagged(&r.Header, f, toTag)
+			res.tagged(g, &r.Header, f, toTag)
 			untagged = false
 		case f.at&arenaBit == 0 && r.text[int(f.at)+int(f.size)-1] == '\n':
 			*g = *f
 		default:
-			*g = res.copyField(&r.Header, f)
+			res.copyField(g, &r.Header, f)
 		}
 		res.placed(g.id, int(res.count))
 	}
@@ -38,7 +38,7 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 		res.SetToTag(toTag)
 	}
 	f := field{at: uint32(len(res.arena)) | arenaBit, size: uint16(len(emptyBody)), val: uint16(len("Content-Length: ")), valLen: 1, id: idContentLength}
-	res.put(emptyBody)
+	res.arena = append(res.arena, emptyBody...)
 	*res.slot() = f
 	res.placed(idContentLength, int(res.count))
 	return res
@@ -51,32 +51,29 @@ func (r *Response) Answers(q *Request) bool {
 
 const emptyBody = "Content-Length: 0\r\n"
 
-// tagged copies the To of q, which has no parameters but plain ones and no tag, and adds one.
-func (h *Header) tagged(q *Header, f *field, tag string) field {
-	g := field{at: uint32(len(h.arena)) | arenaBit, val: f.val, id: f.id}
+// tagged makes g a copy of f, the To of q, which has no parameters but plain ones and no tag, and adds one.
+func (h *Header) tagged(g *field, q *Header, f *field, tag string) {
+	g.at, g.val, g.id = uint32(len(h.arena))|arenaBit, f.val, f.id
 	b := append(h.arena, q.piece(f.at, uint32(f.val)+uint32(f.valLen))...)
-	h.arena = appendParam(b, ";tag=", tag)
-	return h.shut(g)
+	h.shut(g, appendParam(b, ";tag=", tag))
 }
 
-// copyField copies a field of another message, or a cut-off one of this message, into the arena.
+// copyField makes g a copy in the arena of a field of another message, or of a cut-off one of this message.
 //
 //go:noinline
-func (h *Header) copyField(q *Header, f *field) field {
+func (h *Header) copyField(g *field, q *Header, f *field) {
 	h.begin()
-	g := *f
-	g.at = uint32(len(h.arena)) | arenaBit
-	line := q.line(f)
+	line, end := q.line(f), "\r\n"
 	if line[len(line)-1] != '\n' {
 		line = line[:min(len(line), maxLine-2)]
-		g.valLen = uint16(min(int(g.valLen), len(line)-int(g.val)))
-		h.arena = append(h.arena, line...)
-		h.arena = append(h.arena, "\r\n"...)
 	} else {
-		h.arena = append(h.arena, line...)
+		end = ""
 	}
-	g.size = uint16(len(h.arena) - g.start())
-	return g
+	*g = *f
+	g.at = uint32(len(h.arena)) | arenaBit
+	g.size = uint16(len(line) + len(end))
+	g.valLen = uint16(min(int(g.valLen), len(line)-int(g.val)))
+	h.arena = append(append(h.arena, line...), end...)
 }
 
 // CopyRecordRoute copies the Record-Route fields of q (§12.1.1), for UAS answers.
@@ -85,7 +82,7 @@ func (r *Response) CopyRecordRoute(q *Request) {
 	l := q.list()
 	for i := range l {
 		if l[i].id == idRecordRoute {
-			r.insert(at, r.copyField(&q.Header, &l[i]))
+			r.copyField(r.insert(at, idRecordRoute), &q.Header, &l[i])
 			at++
 		}
 	}

@@ -133,13 +133,15 @@ func paramValue(s string, i int) int {
 func (v Via) String() string { return string(v.AppendTo(nil)) }
 
 // AppendTo appends what String returns.
-func (v Via) AppendTo(b []byte) []byte {
-	p := v.Protocol
-	if p == "" {
-		p = "SIP/2.0"
+func (v Via) AppendTo(b []byte) []byte { return v.append(b) }
+
+func (v *Via) append(b []byte) []byte {
+	if v.Protocol == "" {
+		b = append(b, "SIP/2.0/"...)
+	} else {
+		b = append(b, v.Protocol...)
+		b = append(b, '/')
 	}
-	b = append(b, p...)
-	b = append(b, '/')
 	b = append(b, v.Transport...)
 	b = append(b, ' ')
 	b = appendHostPort(b, v.Host, v.Port)
