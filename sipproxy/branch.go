@@ -338,6 +338,12 @@ type clientUser Branch
 func (u *clientUser) Response(_ *transaction.Client, res *sip.Response, f transport.Flow) {
 	b := (*Branch)(u)
 	r := b.Of
+	if res.Code == 100 { // hop by hop: it goes no further, and no hook wants it
+		r.mu.Lock()
+		b.heard(100)
+		r.mu.Unlock()
+		return
+	}
 	res.PopVia()
 	if _, err := res.Via(); err != nil {
 		r.srv.count.strayResponses.Add(1) // nobody above us: not an answer to what we sent
@@ -352,7 +358,6 @@ func (u *clientUser) Response(_ *transaction.Client, res *sip.Response, f transp
 	switch kept := b.keptCopy(res); {
 	case kept != nil:
 		r.relaySuccess(kept)
-	case res.Code == 100: // hop by hop; no hook wants it
 	case len(r.hung().response) > 0:
 		wake, fresh = r.enqueue(b, res)
 	default:
