@@ -372,6 +372,40 @@ func TestScreenNames(t *testing.T) {
 	})
 }
 
+// TestScreenMaddr: an maddr decides where a contact leads, whatever its host is.
+func TestScreenMaddr(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		k.Network.SetDNS(siptest.DNS{IP: map[string][]string{"loop.example.org": {"127.0.0.1"}, "many.example.org": {"224.0.0.1"}, "good.example.org": {"203.0.113.2"}}})
+		screen := &nat.Screen{Names: true}
+		k.Server(t, &sipproxy.Server{Names: []string{"us.example.net"}, Handler: sipproxy.Chain{screen.Middleware}.ThenFunc(
+			func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+				if r.Method == sip.REGISTER {
+					return r.Reply(200)
+				}
+				uri, err := sip.ParseURI(r.Get("Subject")) // as from the location service
+				require.NoError(t, err)
+				return r.Forward(ctx, sipproxy.Target{URI: uri})
+			})})
+		stranger := k.Phone("stranger", "203.0.113.1")
+		k.Phone("good", "203.0.113.2")
+		at := func(host, maddr string) string {
+			return "sip:x@" + host + ";maddr=" + maddr + ";transport=" + k.Proto.String()
+		}
+		for maddr, code := range map[string]int{
+			"127.0.0.1": 403, "224.0.1.75": 403, "10.0.0.9": 403, "[::1]": 403, "0.0.0.0": 403, "192.0.2.101": 403, "203.0.113.2": 200, "loop.example.org": 200, "": 200,
+		} {
+			contact := at("203.0.113.2", maddr)
+			require.Equal(t, code, stranger.Request(t, sip.REGISTER, "sip:us.example.net", func(r *sip.Request) { r.Set("Contact", "<"+contact+">") }).Final().Code, contact)
+		}
+		for maddr, code := range map[string]int{"loop.example.org": 403, "many.example.org": 403, "good.example.org": 200, "203.0.113.2": 200} {
+			for _, host := range []string{"203.0.113.2", "us.example.net", "nowhere.example.org"} {
+				contact := at(host, maddr)
+				require.Equal(t, code, stranger.Request(t, sip.OPTIONS, "sip:x@us.example.net", func(r *sip.Request) { r.Set("Subject", contact) }).Final().Code, contact)
+			}
+		}
+	})
+}
+
 func make10(c nat.Contact) []nat.Contact { return slices.Repeat([]nat.Contact{c}, 10) }
 
 // TestScreen: where messages may send the proxy, by address and by name.

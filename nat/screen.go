@@ -81,15 +81,29 @@ func (s *Screen) fits(b *sipproxy.Branch) bool {
 	if b.Target.URI.IsZero() || s.Targets {
 		return s.Allows(b.Of, b.Remote)
 	}
-	_, literal := b.Target.URI.IP()
-	return !s.Names || literal || s.named(b)
+	if !s.Names {
+		return true
+	}
+	to := leads(b.Target.URI)
+	_, literal := to.IP()
+	return literal || s.named(b, to)
+}
+
+// leads is a URI with the host that requests for it go to: an maddr stands in for it (RFC 3261 §19.1.1).
+func leads(u sip.URI) sip.URI {
+	if u.Params != "" {
+		if m, _ := u.Params.Get("maddr"); m != "" {
+			u.Host = m
+		}
+	}
+	return u
 }
 
 // named looks at the address of a name that is not ours: our own lead back to us, where loops end.
-func (s *Screen) named(b *sipproxy.Branch) bool {
+func (s *Screen) named(b *sipproxy.Branch, to sip.URI) bool {
 	ip := b.Remote.AddrPort.Addr().Unmap().WithZone("")
 	switch {
-	case !ip.IsValid() || b.Of.Server().IsLocal(b.Target.URI):
+	case !ip.IsValid() || b.Of.Server().IsLocal(to):
 		return true
 	case nobodys(ip):
 		return false
@@ -122,6 +136,9 @@ func (s *Screen) contact(r *sipproxy.Request, c *sip.NameAddr) bool {
 	if c.Star {
 		return true
 	}
+	if c.URI.Params != "" && c.URI.Params.Has("maddr") {
+		return s.maddr(r, leads(c.URI))
+	}
 	ip, literal := c.URI.IP()
 	if !literal || Private(ip) {
 		return true
@@ -132,6 +149,18 @@ func (s *Screen) contact(r *sipproxy.Request, c *sip.NameAddr) bool {
 		host = hostText(ip)
 	}
 	return s.allows(r, ip, host, uriPort(&c.URI), uriProto(&c.URI))
+}
+
+// maddr looks at a contact with an maddr. That a private address is what phones behind a NAT have, is true of hosts only.
+//
+//go:noinline
+func (s *Screen) maddr(r *sipproxy.Request, to sip.URI) bool {
+	ip, literal := to.IP()
+	if !literal {
+		return true // for named
+	}
+	ip = ip.Unmap().WithZone("")
+	return s.allows(r, ip, hostText(ip), uriPort(&to), uriProto(&to))
 }
 
 // Allows reports whether the sender of r may have something sent to an address.

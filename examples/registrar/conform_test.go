@@ -108,6 +108,8 @@ func TestRegisterOnTheWire(t *testing.T) {
 			"no Supported":    {[]string{"Contact: " + one + instance + ";reg-id=1"}, 200, one + instance + ";reg-id=1;expires=3600", ""},
 			"Path":            {[]string{"Contact: " + one, "Supported: path", "Path: <sip:127.0.0.1:7000;lr;ob>"}, 200, one + ";expires=3600", "Path: <sip:127.0.0.1:7000;lr;ob>"},
 			"Path elsewhere":  {[]string{"Contact: " + one, "Supported: path", "Path: <sip:192.0.2.66;lr>"}, 403, "", ""},
+			"Path by maddr":   {[]string{"Contact: " + one, "Supported: path", "Path: <sip:127.0.0.1:7000;lr;maddr=192.0.2.66>"}, 403, "", ""},
+			"maddr":           {[]string{"Contact: <sip:a@192.0.2.9:6000;maddr=224.0.1.75>"}, 403, "", ""},
 			"Path no URI":     {[]string{"Contact: " + one, "Path: <tel:1>"}, 403, "", ""},
 			// what makes no REGISTER
 			"CSeq of INVITE":    {[]string{"Contact: " + one, "CSeq: 1 INVITE"}, 400, "", ""},

@@ -146,7 +146,7 @@ func (p *proxy) trustPath(r *sipproxy.Request) bool {
 	}
 	for top, err := range r.NameAddrs("Path") {
 		ip, _ := top.URI.IP()
-		return err == nil && ip.Unmap() == source
+		return err == nil && ip.Unmap() == source && !top.URI.Params.Has("maddr") // which leads elsewhere
 	}
 	return false
 }
