@@ -76,8 +76,9 @@ func find(w uint64, c byte) uint64 {
 	return (w - ones) &^ w & highs
 }
 
-// everyday indexes the field lines from i on that are one of these names, a colon, one blank, a value that begins and ends with neither blank nor control
-// character, and CRLF, with no fold behind. It gives the index of the first line that is any other. A message longer than a line may be is left to oddLine.
+// everyday indexes the field lines from i on that are one of these names, a colon, a blank or several, as SIPp has them before a length, a value that begins
+// and ends with neither blank nor control character, and CRLF, with no fold behind. It gives the index of the first line that is any other. A message longer
+// than a line may be is left to oddLine.
 func (h *Header) everyday(i int) int {
 	text, n := h.text, int(h.count)
 	for ; n < inlineFields && len(text)-i >= everydayLen && len(text) <= maxLine; n++ {
@@ -99,14 +100,21 @@ func (h *Header) everyday(i int) int {
 		}
 		rest, id := text[i+blank:], e.id()
 		lf := strings.IndexByte(rest, '\n')
-		if lf < 3 || lf+1 >= len(rest) || rest[0] != ' ' || rest[1] <= ' ' || !usualEnd(rest[lf-2:lf+2]) {
+		if lf < 3 || lf+1 >= len(rest) || rest[0] != ' ' || !usualEnd(rest[lf-2:lf+2]) {
+			break
+		}
+		val := 1
+		for rest[val] == ' ' { // the value ends with something else
+			val++
+		}
+		if rest[val] < ' ' {
 			break
 		}
 		f := &h.inline[n]
-		f.at, f.size, f.val, f.valLen, f.id = uint32(i), uint16(blank+lf+1), uint16(blank+1), uint16(lf-2), id
+		f.at, f.size, f.val, f.valLen, f.id = uint32(i), uint16(blank+lf+1), uint16(blank+val), uint16(lf-1-val), id
 		h.placed(id, n+1)
 		if id <= idTo {
-			h.note(id, uint32(i), rest[1:lf-1])
+			h.note(id, uint32(i), rest[val:lf-1])
 		}
 		i += blank + lf + 1
 	}

@@ -60,6 +60,13 @@ func TestScanFieldAgrees(t *testing.T) {
 	require.NotZero(t, found)
 }
 
+// SIPp writes lengths with three blanks before them.
+func TestSeveralBlanksAreUsual(t *testing.T) {
+	h := Header{text: "=Content-Length:   203\r\n\r\n"}
+	require.Equal(t, len(h.text)-2, h.everyday(1))
+	require.Equal(t, "203", h.value(&h.inline[0]))
+}
+
 // A message longer than a field line may be is indexed in the other way, with the same result.
 func TestLongMessageIsIndexedAlike(t *testing.T) {
 	head := strings.Replace(sample[:strings.Index(sample, "v=0")], "303", "70000", 1)
