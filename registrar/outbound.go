@@ -15,7 +15,7 @@ func (g *Registrar) readOutbound(r *sipproxy.Request, reg *registration) error {
 		if b.RegID == 0 {
 			continue
 		}
-		if b.Instance == "" || !r.HasToken("Supported", "outbound") && !r.HasToken("Require", "outbound") {
+		if b.Instance == "" || !supports(r, "outbound") {
 			b.RegID = 0
 			continue
 		}

@@ -149,6 +149,7 @@ func TestGRUUScheme(t *testing.T) {
 			}
 			send(t, p, "bob", "Contact: *\nExpires: 0").Expect(200)
 		}
+		gruus(t, send(t, p, "bob", a+instance+"\nRequire: gruu").Expect(200)) // who requires it supports it (RFC 3261 §8.2.2.3)
 	})
 }
 

@@ -200,7 +200,7 @@ func (g *Registrar) readOthers(r *sipproxy.Request, b *Binding, c *contactParams
 	}
 	if c.instance.there {
 		b.Instance = unquoted(c.instance.text)
-		b.GRUU = g.GRUU && b.Instance != "" && r.HasToken("Supported", "gruu")
+		b.GRUU = g.GRUU && b.Instance != "" && supports(r, "gruu")
 	}
 	if c.methods.there {
 		b.Methods = methods(unquoted(c.methods.text))
@@ -210,6 +210,11 @@ func (g *Registrar) readOthers(r *sipproxy.Request, b *Binding, c *contactParams
 		b.Params = withoutOurs(p)
 	}
 	return nil
+}
+
+// supports: the phone does, and all the more what it requires of us.
+func supports(r *sipproxy.Request, tag string) bool {
+	return r.HasToken("Supported", tag) || r.HasToken("Require", tag)
 }
 
 // wanted is the life that a REGISTER names for a contact.
