@@ -30,6 +30,6 @@ type SpeedDials map[AOR]map[string]sip.URI
 
 // Resolve looks the user part of u up among the numbers of the caller.
 func (s SpeedDials) Resolve(caller AOR, u sip.URI) (sip.URI, bool) {
-	to, ok := s[caller][u.User]
+	to, ok := s[caller][sip.Unescape(u.User)]
 	return to, ok
 }

@@ -245,6 +245,8 @@ func TestAliases(t *testing.T) {
 	u, found := dials.Resolve("jan@example.com", to("12@example.com"))
 	require.True(t, found)
 	require.Equal(t, "ann", u.User)
+	_, found = dials.Resolve("jan@example.com", to("1%32@example.com"))
+	require.True(t, found, "an escape is what it stands for (RFC 3261 §19.1.4)")
 	for _, x := range []struct {
 		caller registrar.AOR
 		dialed string

@@ -25,8 +25,8 @@ func TestAliasesAndSpeedDials(t *testing.T) {
 	`)
 	scenario(t, c, func(x *exchange) {
 		alice, bob, gateway := x.registered("alice", "192.0.2.1"), x.registered("bob", "192.0.2.2"), x.stranger("gateway", "198.51.100.8")
-		for _, dialled := range []string{"info", "100", "22"} {
-			x.talk(alice.Call(x, at(dialled)), bob.Incoming(x))
+		for _, uri := range []string{at("info"), at("100"), at("22"), at("100") + ";user=phone", at("2%32"), "tel:100", "tel:22"} {
+			x.talk(alice.Call(x, uri), bob.Incoming(x))
 		}
 		alice.Invite(x, at("circle")).Expect(404)
 		bob.Invite(x, at("22")).Expect(404) // alice's

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sipkit/sipkit/nat"
 	"github.com/sipkit/sipkit/recordroute"
+	"github.com/sipkit/sipkit/registrar"
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
 	"github.com/sipkit/sipkit/sipproxy/auth"
@@ -102,16 +103,19 @@ func (p *proxy) presence(ctx context.Context, r *sipproxy.Request) *sip.Response
 	return r.Reply(404)
 }
 
-// dialled is the Request-URI after the caller's speed dials and our aliases.
+// dialled is the Request-URI after the caller's speed dials and our aliases. A telephone number is a user of our first domain (RFC 3261 §19.1.6).
 func (p *proxy) dialled(r *sipproxy.Request) sip.URI {
 	n, uri := p.numbers.Load(), r.URI
+	if !uri.IsSIP() {
+		uri = sip.URI{Scheme: "sip", User: sip.EscapeUser(number(uri)), Host: p.c.domain()}
+	}
 	if from, err := r.From(); err == nil && len(n.speed) > 0 {
 		caller, _ := p.registrar.AOR(r.Server(), from.URI)
 		if to, ok := n.speed.Resolve(caller, uri); ok {
 			uri = to
 		}
 	}
-	if key, ok := p.registrar.AOR(r.Server(), uri); ok && len(n.aliases) > 0 && uri.Params == "" {
+	if key, ok := p.registrar.AOR(r.Server(), uri); ok && len(n.aliases) > 0 && !registrar.IsGRUU(uri) {
 		user, domain := cutLast(string(key), '@')
 		if to, ok := n.aliases.Resolve(sip.URI{User: sip.EscapeUser(user), Host: domain}); ok {
 			uri = to
