@@ -69,7 +69,7 @@ type lane struct {
 }
 
 func newLane(queue int, pause time.Duration) *lane {
-	return &lane{queue: make(chan *op, queue), breaker: breaker{pause: pause}}
+	return &lane{queue: make(chan *op, queue), breaker: breaker{pause: pause, base: time.Now()}}
 }
 
 // do queues o and waits for its answer.
@@ -273,11 +273,14 @@ func lost(err error) bool {
 // A breaker keeps everybody from waiting for a server that is known to be away. After each pause one trip tries.
 type breaker struct {
 	pause time.Duration
-	until atomic.Int64 // Unix nanoseconds; 0: closed
+	base  time.Time    // instants are counted from here, by the clock that nobody sets
+	until atomic.Int64 // 0: closed
 }
 
+func (b *breaker) at(now time.Time) int64 { return int64(now.Sub(b.base)) }
+
 // open reports whether nothing may be tried now.
-func (b *breaker) open(now time.Time) bool { return now.UnixNano() < b.until.Load() }
+func (b *breaker) open(now time.Time) bool { return b.at(now) < b.until.Load() }
 
 // enter is open for those who are about to try: only one of them gets through when the pause is over.
 func (b *breaker) enter(now time.Time) bool {
@@ -285,15 +288,15 @@ func (b *breaker) enter(now time.Time) bool {
 	switch {
 	case u == 0:
 		return true
-	case now.UnixNano() < u:
+	case b.at(now) < u:
 		return false
 	}
-	return b.until.CompareAndSwap(u, now.Add(b.pause).UnixNano())
+	return b.until.CompareAndSwap(u, b.at(now.Add(b.pause)))
 }
 
 // trip reports whether it was closed before.
 func (b *breaker) trip(now time.Time) bool {
-	return b.until.Swap(now.Add(b.pause).UnixNano()) == 0
+	return b.until.Swap(b.at(now.Add(b.pause))) == 0
 }
 
 // close reports whether it was open before.

@@ -196,3 +196,30 @@ func TestNobody(t *testing.T) {
 		require.True(t, new(Digest).right(&c, Secret{strings.Repeat("0", 32), strings.Repeat("0", 64), strings.Repeat("0", 64)}, r), a)
 	}
 }
+
+// TestClockSetBack: nonces issued after the clock was set back work, though counts of later instants were forgotten; what was used stays used.
+func TestClockSetBack(t *testing.T) {
+	var r replays
+	r.open(replayShards*8, time.Minute)
+	now := time.Unix(1e9, 0)
+	issue := func(random int) nonce { return nonce{issued: now.UnixNano(), random: uint32(random)} }
+	for i := range 1000 {
+		now = now.Add(time.Millisecond)
+		require.True(t, r.use(issue(i), 1, now))
+	}
+	used := issue(999)
+	now = now.Add(-time.Hour)
+	for i := range 1000 {
+		now = now.Add(time.Millisecond)
+		n := issue(i)
+		now = now.Add(time.Millisecond)
+		if ok := r.use(n, 1, now); i >= replayShards { // the first in a shard may come before the step is seen
+			require.True(t, ok, i)
+		}
+		require.False(t, r.use(n, 1, now))
+		if i == 0 {
+			require.False(t, r.use(used, 1, now))
+		}
+		require.LessOrEqual(t, r.entries(), replayShards*8)
+	}
+}

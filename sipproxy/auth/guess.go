@@ -11,7 +11,8 @@ import (
 // cell rate form of the leaky bucket). A key that finds no room takes over the bucket that has been empty for longest.
 type guesses struct {
 	seed maphash.Seed
-	gap  int64 // nanoseconds that forgive one failure
+	base time.Time // instants are counted from here, by the clock that nobody sets
+	gap  int64     // nanoseconds that forgive one failure
 	sets []guessSet
 	lock [16]sync.Mutex
 }
@@ -24,7 +25,7 @@ type guessSet [guessWays]struct {
 }
 
 func (g *guesses) open(entries int, gap time.Duration) {
-	g.seed = maphash.MakeSeed()
+	g.seed, g.base = maphash.MakeSeed(), time.Now()
 	g.gap = int64(gap)
 	g.sets = make([]guessSet, max(1, entries/guessWays))
 }
@@ -46,12 +47,12 @@ func (g *guesses) key(origin uint32, user string) uint64 {
 // exhausted reports whether the key has failed burst times of late.
 func (g *guesses) exhausted(key uint64, burst int, now time.Time) bool {
 	full := g.with(key, func(full int64) int64 { return full })
-	return full-now.UnixNano() > int64(burst-1)*g.gap
+	return full-int64(now.Sub(g.base)) > int64(burst-1)*g.gap
 }
 
 // failed counts a failure.
 func (g *guesses) failed(key uint64, now time.Time) {
-	g.with(key, func(full int64) int64 { return max(full, now.UnixNano()) + g.gap })
+	g.with(key, func(full int64) int64 { return max(full, int64(now.Sub(g.base))) + g.gap })
 }
 
 // with gives the bucket of the key to f and returns what was in it. A bucket that f leaves alone is not taken over.

@@ -53,10 +53,13 @@ func (r *replays) use(n nonce, count uint32, now time.Time) bool {
 	if w != nil {
 		return w.use(count)
 	}
+	t := now.UnixNano()
+	if t < s.began-int64(skew) {
+		s.setBack(t)
+	}
 	if n.issued <= s.floor {
 		return false
 	}
-	t := now.UnixNano()
 	if s.now == nil || len(s.now) >= r.max || t-s.began >= r.life {
 		s.rotate(t)
 	}
@@ -70,6 +73,11 @@ func (s *replayShard) rotate(t int64) {
 	}
 	s.old, s.closed = s.now, t
 	s.now, s.began = make(map[nonceKey]*window), t
+}
+
+// setBack is for a clock that was set back to t: an instant still to come must not make stale what is issued from now on.
+func (s *replayShard) setBack(t int64) {
+	s.floor, s.closed, s.began = min(s.floor, t), min(s.closed, t), t
 }
 
 func (w *window) use(count uint32) bool {

@@ -27,6 +27,7 @@ type RateLimit struct {
 	Exempt []netip.Prefix
 
 	once    sync.Once
+	base    time.Time
 	gap     int64 // nanoseconds between requests at Rate
 	slack   int64 // nanoseconds a bucket may run ahead
 	exempt  *Prefixes
@@ -58,6 +59,7 @@ func (l *RateLimit) setup() {
 	if burst <= 0 {
 		burst = max(32, int(2*rate))
 	}
+	l.base = time.Now()
 	l.gap = max(1, int64(float64(time.Second)/rate))
 	l.slack = int64(burst-1) * l.gap
 	l.exempt = NewPrefixes(l.Exempt...)
@@ -65,8 +67,11 @@ func (l *RateLimit) setup() {
 }
 
 func (l *RateLimit) allows(a netip.Addr) bool {
-	return len(l.Exempt) > 0 && l.exempt.Contains(a) || l.allow(a, time.Now())
+	return len(l.Exempt) > 0 && l.exempt.Contains(a) || l.allow(a, l.now())
 }
+
+// now is the present as it was foreseeable at the start: a clock that is set back does not shut everybody out until it is where it was.
+func (l *RateLimit) now() time.Time { return l.base.Add(time.Since(l.base)) }
 
 func (l *RateLimit) allow(a netip.Addr, now time.Time) bool {
 	return l.buckets.take(bucketKey(a), now.UnixNano(), l.gap, l.slack)
