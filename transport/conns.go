@@ -83,6 +83,18 @@ func (t *conns) makeRoom(c *conn) (victim *conn, ok bool) {
 	return victim, true
 }
 
+// relieve closes the longest idle connection where the system allows fewer descriptors than Config.Connections; false when all had traffic lately.
+func (t *conns) relieve() bool {
+	t.mu.Lock()
+	victim := t.idlest(func(*conn) bool { return true })
+	if victim != nil {
+		t.drop(victim)
+	}
+	t.mu.Unlock()
+	t.expel(victim)
+	return victim != nil
+}
+
 // idlest is the connection without traffic for longest; nil when all had some lately.
 func (t *conns) idlest(among func(*conn) bool) *conn {
 	var oldest *conn

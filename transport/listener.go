@@ -1,9 +1,11 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -210,6 +212,11 @@ func sameHost(ours, host string, ip netip.Addr, literal bool) bool {
 	return strings.EqualFold(strings.TrimSuffix(host, "."), ours)
 }
 
+// exhausted reports whether there are no descriptors left.
+func exhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
 // acceptLoop hands out accepted connections until the listener is closed.
 func (ln *listener) acceptLoop() {
 	defer ln.l.running.Done()
@@ -226,6 +233,10 @@ func (ln *listener) acceptLoop() {
 		}
 		// Out of descriptors, or aborted by the peer: go on, but do not spin.
 		wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+		ln.l.stats.acceptFailed.Add(1)
+		if exhausted(err) && ln.l.conns.relieve() {
+			wait = 5 * time.Millisecond
+		}
 		ln.l.log.Warn("accept failed", "listen", ln.addr.String(), "error", err)
 		select {
 		case <-time.After(wait):

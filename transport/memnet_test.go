@@ -17,6 +17,7 @@ type memNet struct {
 	dials     int
 	dialDelay time.Duration
 	dialError error
+	noAccept  chan error // what Accept fails with
 	nextPort  uint16
 
 	lookups     []string
@@ -29,7 +30,7 @@ type memNet struct {
 }
 
 func newMemNet() *memNet {
-	return &memNet{listeners: map[string]*memListener{}, packets: map[netip.AddrPort]*memPacketConn{}, nextPort: 40000, ttl: time.Minute}
+	return &memNet{listeners: map[string]*memListener{}, packets: map[netip.AddrPort]*memPacketConn{}, nextPort: 40000, ttl: time.Minute, noAccept: make(chan error)}
 }
 
 var errRefused = errors.New("refused")
@@ -54,6 +55,8 @@ func (l *memListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.backlog:
 		return c, nil
+	case err := <-l.n.noAccept:
+		return nil, err
 	case <-l.done:
 		return nil, net.ErrClosed
 	}

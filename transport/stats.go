@@ -14,6 +14,7 @@ type Stats struct {
 	ConnsOpen       uint64
 	ConnsRefused    uint64 // beyond Connections or ConnectionsPerIP
 	ConnsEvicted    uint64 // closed, being the longest idle, to make room
+	AcceptFailed    uint64 // attempts to accept a connection: no descriptor left, or the peer has given up
 	DialFailed      uint64
 	HandshakeFailed uint64
 	QueueFull       uint64 // sends refused because the peer reads too slowly
@@ -24,7 +25,7 @@ type Stats struct {
 }
 
 type counters struct {
-	received, sent, malformed, tooLarge, trailing, keepalives, connsRefused, connsEvicted, dialFailed,
+	received, sent, malformed, tooLarge, trailing, keepalives, connsRefused, connsEvicted, acceptFailed, dialFailed,
 	handshakeFailed, queueFull, sendFailed, unreachable, stalls atomic.Uint64
 	connsOpen atomic.Int64
 }
@@ -35,7 +36,7 @@ func (l *Layer) Stats() Stats {
 	s := Stats{
 		Received: c.received.Load(), Sent: c.sent.Load(),
 		Malformed: c.malformed.Load(), TooLarge: c.tooLarge.Load(), Trailing: c.trailing.Load(), Keepalives: c.keepalives.Load(),
-		ConnsOpen: uint64(max(c.connsOpen.Load(), 0)), ConnsRefused: c.connsRefused.Load(), ConnsEvicted: c.connsEvicted.Load(),
+		ConnsOpen: uint64(max(c.connsOpen.Load(), 0)), ConnsRefused: c.connsRefused.Load(), ConnsEvicted: c.connsEvicted.Load(), AcceptFailed: c.acceptFailed.Load(),
 		DialFailed: c.dialFailed.Load(), HandshakeFailed: c.handshakeFailed.Load(),
 		QueueFull: c.queueFull.Load(), SendFailed: c.sendFailed.Load(), Unreachable: c.unreachable.Load(), Stalls: c.stalls.Load(),
 	}

@@ -8,8 +8,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,6 +183,27 @@ func TestConnectionLimits(t *testing.T) {
 		require.NoError(t, err)
 		_, err = l.FlowTo(addr(t, "tcp:10.0.0.11:5060"), Flow{})
 		require.ErrorIs(t, err, ErrTooMany)
+	})
+}
+
+// Where the system allows fewer descriptors than Connections, the longest idle connection makes room as well.
+func TestNoDescriptorLeft(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, n *memNet, l *Layer, _ *recorder) {
+		a := n.dial(t, "10.0.0.3")
+		time.Sleep(time.Second)
+		b := n.dial(t, "10.0.0.4")
+		n.noAccept <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+		synctest.Wait()
+		require.False(t, isClosed(t, a), "nobody is idle")
+		time.Sleep(minIdle - time.Second)
+		n.noAccept <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+		synctest.Wait()
+		require.True(t, isClosed(t, a), "the longest idle")
+		require.False(t, isClosed(t, b))
+		s := l.Stats()
+		require.EqualValues(t, 2, s.AcceptFailed)
+		require.EqualValues(t, 1, s.ConnsEvicted)
+		require.EqualValues(t, 1, s.ConnsOpen)
 	})
 }
 
