@@ -78,7 +78,7 @@ func (c JournalConfig) withDefaults() JournalConfig {
 // A Journal is a Store in memory whose changes are appended to a file, so that a restart finds them again.
 // journal_record.go describes the files. Close writes and flushes what is left.
 //
-// When the disk is full or fails, Updates go on in memory, are counted in JournalStats.Lost, and the alarm is raised; the
+// When the disk is full or fails, or somebody removes the file (which is noticed within 5 s), Updates go on in memory, are counted in JournalStats.Lost, and the alarm is raised; the
 // whole state is written anew as soon as the disk takes it.
 type Journal struct {
 	mem  Memory

@@ -191,6 +191,15 @@ func (a *appender) fail(err error) {
 	a.wake()
 }
 
+// giveUp is fail for an error that no write has told.
+func (a *appender) giveUp(err error) {
+	_ = a.turn.take(context.Background())
+	defer a.turn.give()
+	if !a.closed && !a.degraded.Load() {
+		a.fail(err)
+	}
+}
+
 // use is for who has the turn, or has not begun.
 func (a *appender) use(f file) {
 	a.file = f

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +19,8 @@ const (
 	snapshotSync = 8 << 20
 	// probeBytes is what the disk must take before a failed journal goes back to it.
 	probeBytes = 64 << 10
+	// lookEvery is how often the keeper sees whether the file is still there.
+	lookEvery = 5 * time.Second
 )
 
 var errStopped = errors.New("registrar: journal closing")
@@ -35,6 +38,8 @@ func (j *Journal) keep() {
 	retry := time.NewTimer(time.Hour)
 	retry.Stop()
 	defer retry.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	want := (<-chan struct{})(j.want)
 	for {
 		select {
@@ -43,6 +48,9 @@ func (j *Journal) keep() {
 		case <-want:
 		case <-retry.C:
 			want = j.want
+		case <-look.C:
+			j.look()
+			continue
 		}
 		j.raise()
 		err := j.tidy()
@@ -93,7 +101,7 @@ func (j *Journal) tidy() error {
 		return nil
 	}
 	if degraded {
-		if err := j.probe(); err != nil {
+		if err := errors.Join(j.relock(), j.probe()); err != nil {
 			return err
 		}
 	}
@@ -112,6 +120,28 @@ func (j *Journal) tidy() error {
 	j.compactions.Add(1)
 	j.log.limit.Store(max(j.cfg.CompactAt, size))
 	return nil
+}
+
+// look sees whether what is written will be found again: a file that was removed takes everything, and nobody would find it.
+func (j *Journal) look() {
+	_, err := os.Stat(j.path(journalName, j.generation))
+	if errors.Is(err, fs.ErrNotExist) {
+		j.log.giveUp(err)
+	}
+}
+
+// relock makes the directory and its lock anew when they were removed.
+func (j *Journal) relock() error {
+	if j.lock.holds(j.dir) {
+		return nil
+	}
+	lock, err := lockDir(j.dir)
+	if err != nil {
+		return err
+	}
+	old := j.lock
+	j.lock = lock
+	return old.release()
 }
 
 // probe checks that the disk takes something.

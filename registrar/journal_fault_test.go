@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -435,6 +436,37 @@ func TestJournalSnapshotFails(t *testing.T) {
 		require.NoError(t, j.Close())
 		require.Equal(t, want, content(mustOpen(t, dir, JournalConfig{})))
 	})
+}
+
+// A journal whose files are removed under it notices, tells, and writes everything anew; another process cannot take the new directory meanwhile.
+func TestJournalRemoved(t *testing.T) {
+	for _, what := range []string{"directory", "file"} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "data")
+				var alarms []error
+				j := mustOpen(t, dir, JournalConfig{Alarm: func(err error) { alarms = append(alarms, err) }})
+				set(t, j, "before@x", 1)
+				gone := dir
+				if what == "file" {
+					gone = lastFile(t, dir, journalName)
+				}
+				require.NoError(t, os.RemoveAll(gone))
+				set(t, j, "after@x", 2)
+				time.Sleep(lookEvery + defaultRetry)
+				synctest.Wait()
+				require.Len(t, alarms, 2)
+				require.ErrorIs(t, alarms[0], fs.ErrNotExist)
+				require.NoError(t, alarms[1])
+				require.False(t, j.Stats().Degraded)
+				_, err := OpenJournal(dir, JournalConfig{})
+				require.ErrorIs(t, err, ErrLocked)
+				set(t, j, "later@x", 3)
+				require.NoError(t, j.Close())
+				require.Equal(t, map[string]uint32{"before@x": 1, "after@x": 2, "later@x": 3}, content(mustOpen(t, dir, JournalConfig{})))
+			})
+		})
+	}
 }
 
 // Gather leaves records in memory until Flush, or until the delay is over.

@@ -9,4 +9,9 @@ type dirLock struct{}
 
 func lockDir(dir string) (*dirLock, error) { return &dirLock{}, os.MkdirAll(dir, 0o700) }
 
+func (l *dirLock) holds(dir string) bool {
+	_, err := os.Stat(dir)
+	return err == nil
+}
+
 func (l *dirLock) release() error { return nil }

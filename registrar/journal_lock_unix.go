@@ -32,6 +32,16 @@ func lockDir(dir string) (*dirLock, error) {
 	return &dirLock{f}, nil
 }
 
+// holds reports whether the lock is the one of the directory, and not of one that was removed.
+func (l *dirLock) holds(dir string) bool {
+	mine, err := l.f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(filepath.Join(dir, "lock"))
+	return err == nil && os.SameFile(mine, there)
+}
+
 // release unlocks before it closes: a child that was forked meanwhile has a copy of the descriptor until it execs, and the lock would live as long.
 func (l *dirLock) release() error {
 	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())

@@ -44,6 +44,7 @@ type conn struct {
 	r, w    int // unread bytes
 	hint    int // of sip.Scan, for buf[r:w]
 	holding bool
+	pongs   int   // pings to be answered
 	broken  error // framing is lost
 	sources sources
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -107,18 +108,29 @@ func (c *conn) parse(t *turn) bool {
 		case n > 0:
 			c.l.stats.keepalives.Add(1)
 			if ping {
-				_ = c.sendHere(c.flow(), nil, crlf, nil)
+				c.pongs++
 			}
 		default:
+			c.pong()
 			return true
 		}
 	}
+	c.pong()
 	return true
+}
+
+// pong answers the pings that were read (RFC 5626 §4.4.1), all with one write: who sends nothing else shall not cost a system call each 4 bytes.
+func (c *conn) pong() {
+	for c.pongs > 0 {
+		n := min(c.pongs, len(crlfs)/2)
+		_ = c.sendHere(c.flow(), nil, crlfs[:2*n], nil)
+		c.pongs -= n
+	}
 }
 
 var (
 	errFraming = errors.New("transport: stream framing lost")
-	crlf       = []byte("\r\n")
+	crlfs      = bytes.Repeat([]byte("\r\n"), readSize/4) // as many as a buffer at rest holds pings
 )
 
 // fill reads more, moving or growing the buffer as needed.

@@ -239,6 +239,22 @@ func TestKeepalives(t *testing.T) {
 	})
 }
 
+// Every ping is answered (RFC 5626 §4.4.1), and those that come at once with one write.
+func TestManyPings(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, n *memNet, l *Layer, r *recorder) {
+		const pings = readSize / 4
+		c := n.dial(t, "10.0.0.3")
+		write(t, c, strings.Repeat("\r\n\r\n", pings))
+		b := make([]byte, 2*pings)
+		_, err := io.ReadFull(c, b)
+		require.NoError(t, err)
+		require.Equal(t, strings.Repeat("\r\n", pings), string(b))
+		require.False(t, isClosed(t, c), "no more answers")
+		require.EqualValues(t, pings, l.Stats().Keepalives)
+		require.EqualValues(t, 1, l.Stats().Sent)
+	})
+}
+
 func TestStreamFaults(t *testing.T) {
 	t.Run("one bad message", func(t *testing.T) {
 		bubble(t, Config{}, func(t *testing.T, n *memNet, l *Layer, r *recorder) {
