@@ -51,15 +51,28 @@ func dnsServer(t *testing.T) (at string, questions *atomic.Int64) {
 		}
 		_ = w.WriteMsg(m)
 	})
-	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	ln, err := net.Listen("tcp4", pc.LocalAddr().String())
-	require.NoError(t, err)
+	pc, ln := samePort(t)
 	for _, s := range []*dns.Server{{PacketConn: pc, Handler: handler}, {Listener: ln, Handler: handler}} {
 		go func() { _ = s.ActivateAndServe() }()
 	}
 	t.Cleanup(func() { _, _ = pc.Close(), ln.Close() })
 	return pc.LocalAddr().String(), questions
+}
+
+// samePort opens UDP and TCP on one port. One that is free for UDP may still be that of a connection just closed.
+func samePort(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 50 {
+		pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		require.NoError(t, err)
+		ln, err := net.Listen("tcp4", pc.LocalAddr().String())
+		if err == nil {
+			return pc, ln
+		}
+		_ = pc.Close()
+	}
+	require.FailNow(t, "no port is free for both")
+	return nil, nil
 }
 
 func answer(m *dns.Msg, records map[string][]dns.RR, name string, typ uint16) {
