@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -10,8 +11,8 @@ import (
 	"github.com/sipkit/sipkit/sipproxy"
 )
 
-// Lookup finds where u can be reached, as targets for ForwardInTurn: with q, Path, and the flow or source address the phone registered from. The flows of one
-// phone (RFC 5626) are one target, the freshest first, the others behind it in Else. With no target the response says why: 404 nobody is
+// Lookup finds where u can be reached, as targets for ForwardInTurn: with q, Path, and the flow or source address the phone registered from. The contacts of one
+// phone, its flows for instance, are one target (RFC 5626 §7), the freshest first, the others behind it in Else. With no target the response says why: 404 nobody is
 // registered, 405 nobody takes the method, 480 registered but out of reach, 503 the store is away, NoReply for an ACK. For a sips URI only sips
 // contacts count (§26.2.2).
 func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) ([]sipproxy.Target, *sip.Response) {
@@ -21,7 +22,7 @@ func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) 
 	if res != nil {
 		return nil, res
 	}
-	slices.SortStableFunc(list, func(a, b *Binding) int { return b.Updated.Compare(a.Updated) })
+	slices.SortStableFunc(list, func(a, b *Binding) int { return cmp.Or(b.Updated.Compare(a.Updated), cmp.Compare(b.Q, a.Q)) })
 	targets := make([]sipproxy.Target, 0, len(list))
 	var placed [8]int
 	at := append(placed[:0], make([]int, len(list))...) // the target of each binding, from 1
@@ -35,10 +36,9 @@ func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) 
 		if !ok {
 			continue
 		}
-		if b.RegID != 0 {
-			if j := flowOf(list[:i], b); j >= 0 && at[j] > 0 {
-				at[i] = at[j]
-				main := &targets[at[j]-1]
+		if b.Instance != "" {
+			if at[i] = samePhone(list[:i], at, b); at[i] > 0 {
+				main := &targets[at[i]-1]
 				main.Else = append(main.Else, t)
 				continue
 			}
@@ -91,14 +91,14 @@ func refused(r *sipproxy.Request, code int) *sip.Response {
 	return r.Reply(code)
 }
 
-// flowOf returns the last of list that is a flow of the same phone as b, -1 when there is none.
-func flowOf(list []*Binding, b *Binding) int {
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].RegID != 0 && strings.EqualFold(list[i].Instance, b.Instance) {
-			return i
+// samePhone returns which target of list, as at says, is that of the phone that b is of; 0: none.
+func samePhone(list []*Binding, at []int, b *Binding) int {
+	for i := range list {
+		if at[i] > 0 && strings.EqualFold(list[i].Instance, b.Instance) {
+			return at[i]
 		}
 	}
-	return -1
+	return 0
 }
 
 // find returns the current bindings of u that take r's method, which are l's; otherwise the response says why not, as for Lookup.

@@ -293,6 +293,36 @@ func TestFlowGivesItsWord(t *testing.T) {
 	}
 }
 
+// TestOnePhoneIsCalledOnce: however many contacts of an instance there are, with flows or without, and whichever of them are gone, one is called at a time (RFC 5626 §7).
+func TestOnePhoneIsCalledOnce(t *testing.T) {
+	for _, flow := range []string{instance + ";reg-id=%d" + outbound, instance} {
+		siptest.Suite{Protos: []transport.Proto{transport.TCP}}.Run(t, func(t *testing.T, k *siptest.Kit) {
+			store := new(registrar.Memory)
+			defer store.Close()
+			home(k, t, &registrar.Registrar{Store: store, Domains: []string{"example.com"}})
+			alice := k.Phone("alice", "192.0.2.10")
+			var phones []*siptest.Phone
+			for i := range 3 {
+				p := k.Phone(fmt.Sprint("phone", i), fmt.Sprint("192.0.2.3", i))
+				p.Lenient = true
+				send(t, p, "bob", fmt.Sprintf("Contact: <sip:bob@10.0.0.%d;transport=tcp>", i)+strings.ReplaceAll(flow, "%d", fmt.Sprint(i+1))).Expect(200)
+				time.Sleep(time.Second)
+				phones = append(phones, p)
+			}
+			phones[1].Hangup()
+			time.Sleep(time.Second)
+			phones[2].Refuse(486)
+			alice.Invite(t, "sip:bob@example.com").Expect(486)
+			phones[2].Incoming(t)
+			phones[0].NoCall(t, time.Second)
+			phones[2].Hangup()
+			time.Sleep(time.Second)
+			phones[0].Answer()
+			alice.Call(t, "sip:bob@example.com").Bye()
+		})
+	}
+}
+
 func TestRedirect(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
 		store := new(registrar.Memory)
