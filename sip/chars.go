@@ -49,26 +49,31 @@ func is(c byte, class uint8) bool { return classes[c]&class != 0 }
 //
 //go:noinline
 func run(s string, i int, class uint8) int {
+	if uint(i) > uint(len(s)) {
+		return len(s) // never, and with no panic here the function needs no frame
+	}
 	t, rest := &classes, s[i:]
-	n := 0
-	for ; n < len(rest)-3; n += 4 {
+	for len(rest) > 4 {
+		if t[rest[0]]&class == 0 {
+			return len(s) - len(rest)
+		}
+		if t[rest[1]]&class == 0 {
+			return len(s) - len(rest) + 1
+		}
+		if t[rest[2]]&class == 0 {
+			return len(s) - len(rest) + 2
+		}
+		if t[rest[3]]&class == 0 {
+			return len(s) - len(rest) + 3
+		}
+		rest = rest[4:]
+	}
+	for n := range len(rest) {
 		if t[rest[n]]&class == 0 {
-			return i + n
-		}
-		if t[rest[n+1]]&class == 0 {
-			return i + n + 1
-		}
-		if t[rest[n+2]]&class == 0 {
-			return i + n + 2
-		}
-		if t[rest[n+3]]&class == 0 {
-			return i + n + 3
+			return len(s) - len(rest) + n
 		}
 	}
-	for n < len(rest) && t[rest[n]]&class != 0 {
-		n++
-	}
-	return i + n
+	return len(s)
 }
 
 func isSpace(c byte) bool { return is(c, isBreak) }

@@ -76,50 +76,77 @@ func find(w uint64, c byte) uint64 {
 	return (w - ones) &^ w & highs
 }
 
-// everyday indexes the field lines from i on that are one of these names, a colon, a blank or several, as SIPp has them before a length, a value that begins
-// and ends with neither blank nor control character, and CRLF, with no fold behind. It gives the index of the first line that is any other. A message longer
-// than a line may be is left to oddLine.
+// everyday indexes the field lines from i on that are a name, a colon, a blank or several, as SIPp has them before a length, a value that begins and ends with
+// neither blank nor control character, and CRLF, with no fold behind. It gives the index of the first line that is any other. A message longer than a line may
+// be is left to oddLine.
 func (h *Header) everyday(i int) int {
 	text, n := h.text, int(h.count)
-	for ; n < inlineFields && len(text)-i >= everydayLen && len(text) <= maxLine; n++ {
-		head, tail, blank := wordAt(text[i:], 0), uint64(0), 0
+	if len(text) > maxLine {
+		return i
+	}
+	for ; n < inlineFields && len(text)-i > everydayLen; n++ {
+		line := text[i:]
+		head, tail, blank := wordAt(line, 0), uint64(0), 0
 		if colon := find(head, ':'); colon != 0 {
 			head &= colon ^ (colon - 1) // name and colon, nothing behind
 			blank = bits.TrailingZeros64(colon)/8 + 1
-		} else {
-			tail = wordAt(text[i:], 8)
-			if colon = find(tail, ':'); colon == 0 {
-				break
-			}
-			tail &= colon ^ (colon - 1)
+		} else if colon = find(wordAt(line, 8), ':'); colon != 0 {
+			tail = wordAt(line, 8) & (colon ^ (colon - 1))
 			blank = bits.TrailingZeros64(colon)/8 + 9
 		}
 		e := &everyday[everydaySlot(head, tail)]
+		id := e.id()
 		if !e.is(head, tail) {
-			break
+			if id, blank = rareName(line); id == idBad {
+				break
+			}
 		}
-		rest, id := text[i+blank:], e.id()
+		rest := line[blank:]
 		lf := strings.IndexByte(rest, '\n')
-		if lf < 3 || lf+1 >= len(rest) || rest[0] != ' ' || !usualEnd(rest[lf-2:lf+2]) {
+		if lf < 3 || lf >= len(rest)-1 || rest[0] != ' ' || !usualEnd(rest[lf-2:lf+2]) {
 			break
 		}
 		val := 1
-		for rest[val] == ' ' { // the value ends with something else
-			val++
-		}
-		if rest[val] < ' ' {
-			break
+		if rest[1] <= ' ' {
+			if val = behindBlanks(rest[:lf]); val == 0 {
+				break
+			}
 		}
 		f := &h.inline[n]
 		f.at, f.size, f.val, f.valLen, f.id = uint32(i), uint16(blank+lf+1), uint16(blank+val), uint16(lf-1-val), id
 		h.placed(id, n+1)
-		if id <= idTo {
+		if id-idVia <= idTo-idVia {
 			h.note(id, uint32(i), rest[val:lf-1])
 		}
 		i += blank + lf + 1
 	}
 	h.count = uint16(n)
 	return i
+}
+
+// rareName is the id of the name at the start of a line and the index behind its colon, idBad when there is no name or no colon.
+//
+//go:noinline
+func rareName(line string) (id fieldID, end int) {
+	n := run(line, 0, isToken)
+	if n == 0 || n == len(line) || line[n] != ':' {
+		return idBad, 0
+	}
+	return tableName(line[:n]), n + 1
+}
+
+// behindBlanks is the index of the value at the end of s, before which are blanks; 0 when it is behind something else.
+//
+//go:noinline
+func behindBlanks(s string) int {
+	n := 0
+	for n < len(s) && s[n] == ' ' {
+		n++
+	}
+	if n == len(s) || s[n] < ' ' {
+		return 0
+	}
+	return n
 }
 
 // usualEnd reports whether the last byte of a value, CR, LF and the first byte of the next line are as usual.

@@ -67,6 +67,29 @@ func TestSeveralBlanksAreUsual(t *testing.T) {
 	require.Equal(t, "203", h.value(&h.inline[0]))
 }
 
+// A field with a name that is in no table, or in compact form, makes nothing odd of a message.
+func TestRareNamesAreUsual(t *testing.T) {
+	for _, line := range []string{"X-Call: 1", "P-Asserted-Identity: <sip:a@b>", "k: timer", "MAX-BREADTH: 60", "X: y"} {
+		r, err := ParseRequest(strings.Replace(sample, "Subject:", line+"\r\nSubject:", 1))
+		require.NoError(t, err)
+		require.Zero(t, r.flags, line)
+		require.Equal(t, 15, int(r.count))
+		require.Equal(t, len(sample[:strings.Index(sample, "\r\n\r\n")])+2, r.everydayEnd()-len(line)-2)
+		marksAgree(t, r.Head())
+	}
+	r, err := ParseRequest(strings.NewReplacer("\r\nVia", "\r\nv", "\r\nFrom", "\r\nf", "\r\nTo", "\r\nt", "\r\nContent-Length", "\r\nL").Replace(sample))
+	require.NoError(t, err)
+	require.Zero(t, r.flags)
+	marksAgree(t, r.Head())
+}
+
+// everydayEnd is how far everyday gets by itself.
+func (h *Header) everydayEnd() int {
+	g := Header{text: h.text}
+	_, i := cutLine(h.text)
+	return g.everyday(i)
+}
+
 // A message longer than a field line may be is indexed in the other way, with the same result.
 func TestLongMessageIsIndexedAlike(t *testing.T) {
 	head := strings.Replace(sample[:strings.Index(sample, "v=0")], "303", "70000", 1)
