@@ -27,10 +27,10 @@ func (reg *registration) apply(old []Binding) ([]Binding, error) {
 	for i := range reg.contacts {
 		reg.put(&reg.contacts[i])
 	}
-	reg.next = reg.room
-	if len(reg.next) > reg.limit && len(reg.next) > len(old) {
+	if most := max(reg.limit, len(old)); len(reg.room) > most && !reg.makeRoom(most) {
 		return nil, errTooMany
 	}
+	reg.next = reg.room
 	return reg.next, nil
 }
 

@@ -323,6 +323,36 @@ func TestOnePhoneIsCalledOnce(t *testing.T) {
 	}
 }
 
+// TestRoomForTheNextConnection: contacts whose connection is gone do not lock out their phone, nor do they make room for more than it needs. Those of other nodes stay.
+func TestRoomForTheNextConnection(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		store := new(registrar.Memory)
+		defer store.Close()
+		home(k, t, &registrar.Registrar{Store: store, Domains: []string{"example.com"}, Contacts: 3})
+		other := home(k, t, &registrar.Registrar{Store: store, Domains: []string{"example.com"}, Contacts: 3})
+		p := k.Phone("bob", "192.0.2.20")
+		p.Lenient = true
+		next := func(i int) *sip.Response {
+			time.Sleep(time.Second)
+			return send(t, p, "bob", fmt.Sprintf("Contact: <sip:bob@10.0.0.1:%d>", i)).Final()
+		}
+		for i := range 3 {
+			require.Equal(t, 200, next(i+1).Code)
+		}
+		require.Equal(t, 403, next(4).Code, "all of them are there")
+		p.Hangup()
+		if k.Proto == transport.UDP {
+			require.Equal(t, 403, next(4).Code)
+			return
+		}
+		require.Equal(t, 200, next(4).Code)
+		require.Equal(t, "sip:bob@10.0.0.1:2=3597 sip:bob@10.0.0.1:3=3598 sip:bob@10.0.0.1:4=3600", bindings(t, store, "bob@example.com"))
+		p.Hangup()
+		p.Proxy = other.Addrs()[0].AddrPort.String()
+		require.Equal(t, 403, next(5).Code)
+	})
+}
+
 func TestRedirect(t *testing.T) {
 	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
 		store := new(registrar.Memory)

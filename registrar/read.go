@@ -23,7 +23,7 @@ func (g *Registrar) read(r *sipproxy.Request, reg *registration) error {
 	reg.name(user, domain)
 	reg.callID, reg.now, reg.limit = r.CallID(), time.Now(), cmp.Or(g.Contacts, 10)
 	reg.cseq, _, _ = r.CSeq()
-	reg.copies = r.Mode() == sipproxy.Stateless
+	reg.server, reg.copies = r.Server(), r.Mode() == sipproxy.Stateless
 	if err := g.readContacts(r, reg); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type registration struct {
 	contacts []Binding // one with expires=0 has the instant of the request as its Expires
 	star     bool
 	outbound bool
+	server   *sipproxy.Server
 	copies   bool // no transaction absorbs copies of the request
 	now      time.Time
 	limit    int

@@ -28,7 +28,7 @@ type Registrar struct {
 	MaxExpires     time.Duration // longer ones are shortened; 24 h
 	RaiseExpires   bool          // raise what is too short instead of 423
 
-	Contacts     int // bindings per address-of-record; 10; beyond: 403
+	Contacts     int // bindings per address-of-record; 10; beyond, those whose connection is gone make room, else 403
 	BindingBytes int // size of what a REGISTER has stored of one contact: URI, parameters, Path, Call-ID; 4096; beyond: 413
 	ServiceRoute []sip.URI
 	FlowTimer    time.Duration // Flow-Timer of outbound registrations (RFC 5626 §6); 0: none
