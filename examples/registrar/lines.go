@@ -1,23 +1,33 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // lines writes on a goroutine of its own what others write into it, so that a slow terminal or log does not hold up the readers of the sockets. What is
-// waiting goes out in one write. Beyond maxWaiting bytes writers wait after all: an accounting line is never dropped.
+// waiting goes out in one write. Beyond maxWaiting bytes writers wait after all, but not for a log that nobody has read from for patience: then
+// lines are dropped, and when it is read again it says how many. Calls go on without a log; they would not if each waited for it.
 type lines struct {
 	out io.Writer
 
 	mu      sync.Mutex
-	changed sync.Cond // waiting grew or shrank, or closed
+	changed sync.Cond // waiting grew or shrank, patience is over, or closed
 	waiting []byte
+	since   time.Time   // when the write in progress began
+	overdue *time.Timer // wakes those who wait when it lasts
+	stuck   bool        // it has lasted
+	lost    int
 	closed  bool
 	done    chan struct{}
 }
 
-const maxWaiting = 1 << 20
+const (
+	maxWaiting = 1 << 20
+	patience   = time.Second
+)
 
 func newLines(out io.Writer) *lines {
 	l := &lines{out: out, done: make(chan struct{})}
@@ -30,15 +40,35 @@ func newLines(out io.Writer) *lines {
 func (l *lines) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.waiting) > maxWaiting && !l.closed {
+	for len(l.waiting) > maxWaiting && !l.closed && !l.stuck {
+		l.watch()
 		l.changed.Wait()
 	}
-	if l.closed {
+	switch {
+	case l.closed:
 		return 0, io.ErrClosedPipe
+	case len(l.waiting) > maxWaiting:
+		l.lost++
+		return len(b), nil
 	}
 	l.waiting = append(l.waiting, b...)
 	l.changed.Broadcast()
 	return len(b), nil
+}
+
+// watch sees to it that those who wait hear when patience is over.
+func (l *lines) watch() {
+	if l.overdue == nil {
+		l.overdue = time.AfterFunc(patience-time.Since(l.since), l.late)
+	}
+}
+
+func (l *lines) late() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.overdue = nil
+	l.stuck = time.Since(l.since) >= patience
+	l.changed.Broadcast()
 }
 
 func (l *lines) run() {
@@ -50,6 +80,11 @@ func (l *lines) run() {
 			l.changed.Wait()
 		}
 		b, l.waiting = l.waiting, b[:0]
+		if l.stuck = false; l.lost > 0 {
+			b = fmt.Appendf(b, "time=%s level=ERROR msg=\"nobody read the log: lines are lost\" lines=%d\n", time.Now().Format(time.RFC3339), l.lost)
+			l.lost = 0
+		}
+		l.since = time.Now()
 		l.changed.Broadcast()
 		l.mu.Unlock()
 		if len(b) == 0 {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -43,5 +44,34 @@ func TestLines(t *testing.T) {
 		require.Equal(t, want+large+"end\n", w.String())
 		_, err := l.Write([]byte("late"))
 		require.Error(t, err)
+	})
+}
+
+// A log that nobody reads does not hold up calls: its lines are dropped, and counted in it when it is read again.
+func TestLinesUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &slowly{gate: make(chan struct{})}
+		l := newLines(w)
+		_, _ = l.Write([]byte("first\n"))
+		synctest.Wait() // in hand
+		large := strings.Repeat("x", maxWaiting) + "\n"
+		_, _ = l.Write([]byte(large))
+		start := time.Now()
+		for range 500 {
+			n, err := l.Write([]byte("lost\n"))
+			require.NoError(t, err)
+			require.Equal(t, 5, n)
+		}
+		require.Equal(t, patience, time.Since(start), "waited for once")
+		w.gate <- struct{}{}
+		synctest.Wait()
+		_, _ = l.Write([]byte("last\n"))
+		close(w.gate)
+		require.NoError(t, l.Close())
+		got := w.String()
+		require.True(t, strings.HasPrefix(got, "first\n"+large))
+		require.NotContains(t, got, "lost\nlost")
+		require.Contains(t, got, "lines=500\n")
+		require.True(t, strings.HasSuffix(got, "last\n"))
 	})
 }
