@@ -271,6 +271,8 @@ func TestNewResponse(t *testing.T) {
 	require.Empty(t, res.Body())
 	require.True(t, res.Is(1, 499))
 	require.False(t, (*Response)(nil).Is(200) || (*Response)(nil).IsSuccess() || (*Response)(nil).IsProvisional())
+	r = mustRequest(t, "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nTo: sip:a@b\r\nTo: <sip:c@d>\r\n\r\n")
+	require.Equal(t, "t", NewResponse(r, 400, "", "t").ToTag(), "the first To is the one that is looked at")
 	r = mustRequest(t, "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h")
 	require.Equal(t, "SIP/2.0 400 Bad Request\r\nVia: SIP/2.0/UDP h\r\nContent-Length: 0\r\n\r\n", NewResponse(r, 400, "", "t").String())
 }

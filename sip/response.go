@@ -24,7 +24,7 @@ func NewResponse(r *Request, code int, reason, toTag string) *Response {
 		}
 		g := res.slot()
 		switch {
-		case untagged && f.id == idTo && f.at == r.to.at && r.to.tag == 0: // nearly always
+		case untagged && f.id == idTo && f.at == r.to.at && r.to.tag == 0 && res.firsts[idTo-idVia] == 0: // nearly always
 			res.tagged(g, &r.Header, f, toTag)
 			untagged = false
 		case f.at&arenaBit == 0 && r.text[int(f.at)+int(f.size)-1] == '\n':
