@@ -101,6 +101,9 @@ func (h *Header) everyday(i int) int {
 				break
 			}
 		}
+		if len(line)-blank < len(" v\r\n") {
+			break
+		}
 		rest := line[blank:]
 		lf := strings.IndexByte(rest, '\n')
 		if lf < 3 || lf >= len(rest)-1 || rest[0] != ' ' || !usualEnd(rest[lf-2:lf+2]) {
@@ -153,7 +156,8 @@ func behindBlanks(s string) int {
 func usualEnd(s string) bool {
 	_ = s[3]
 	w := uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
-	return byte(w) > ' ' && byte(w>>8) == '\r' && !isBlank(byte(w>>24))
+	next := byte(w >> 24)
+	return byte(w) > ' ' && byte(w>>8) == '\r' && (next > ' ' || next == '\r')
 }
 
 // controlIn is 0 when all bytes of w are at least the blank.
