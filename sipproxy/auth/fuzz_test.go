@@ -20,7 +20,7 @@ func FuzzCredentials(f *testing.F) {
 			return
 		}
 		c, fault := parseCredentials(a.Params)
-		if fault != "" || !c.understand() {
+		if fault != "" || c.blank || !c.understand() {
 			return
 		}
 		require.NotEmpty(t, c.username)
