@@ -202,8 +202,6 @@ func (h *Header) oddLine(i int) (size int) {
 		if size = h.scanOdd(f, i) - i; size > maxLine {
 			h.unslot()
 			h.chunks(i, i+size)
-		} else if hasBareLF(h.text[i : i+size]) {
-			h.flags |= bareLF
 		}
 	}
 	f := &h.list()[h.count-1]
@@ -212,11 +210,6 @@ func (h *Header) oddLine(i int) (size int) {
 		h.note(f.id, f.at, h.value(f))
 	}
 	return size
-}
-
-// hasBareLF reports whether one of the line ends in s is no CRLF.
-func hasBareLF(s string) bool {
-	return strings.Count(s, "\n") != strings.Count(s, "\r\n")
 }
 
 //go:noinline
@@ -303,6 +296,9 @@ func (h *Header) scanOdd(f *field, i int) int {
 		n := strings.IndexByte(text[at:], '\n')
 		if n < 0 {
 			break
+		}
+		if text[at+n-1] != '\r' { // a start line lies before
+			h.flags |= bareLF
 		}
 		at += n + 1
 		if at == len(text) || !isBlank(text[at]) {
