@@ -12,9 +12,9 @@ import (
 )
 
 // Lookup finds where u can be reached, as targets for ForwardInTurn: with q, Path, and the flow or source address the phone registered from. The contacts of one
-// phone, its flows for instance, are one target (RFC 5626 §7), the freshest first, the others behind it in Else. With no target the response says why: 404 nobody is
-// registered, 405 nobody takes the method, 480 registered but out of reach, 503 the store is away, NoReply for an ACK. For a sips URI only sips
-// contacts count (§26.2.2).
+// phone, its flows for instance, are one target (RFC 5626 §7): the one of the highest q, of those the freshest; the others are behind it in
+// Else. With no target the response says why: 404 nobody is registered, 405 nobody takes the method, 480 registered but out of reach, 503 the
+// store is away, NoReply for an ACK. For a sips URI only sips contacts count (§26.2.2).
 func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) ([]sipproxy.Target, *sip.Response) {
 	l := lookups.Get().(*lookup)
 	defer l.release()
@@ -22,7 +22,7 @@ func (g *Registrar) Lookup(ctx context.Context, r *sipproxy.Request, u sip.URI) 
 	if res != nil {
 		return nil, res
 	}
-	slices.SortStableFunc(list, func(a, b *Binding) int { return cmp.Or(b.Updated.Compare(a.Updated), cmp.Compare(b.Q, a.Q)) })
+	slices.SortStableFunc(list, func(a, b *Binding) int { return cmp.Or(cmp.Compare(b.Q, a.Q), b.Updated.Compare(a.Updated)) })
 	targets := make([]sipproxy.Target, 0, len(list))
 	var placed [8]int
 	at := append(placed[:0], make([]int, len(list))...) // the target of each binding, from 1
