@@ -16,6 +16,7 @@ type Limits struct {
 	Branches         int           // branches of one request over all its Forwards; 64; beyond: 500
 	Connections      int           // open connections; 10,000
 	ConnectionsPerIP int           // 1,000
+	Lookups          int           // DNS questions in progress; 256; beyond: they wait for at most 5 s, and then there is no address
 	QueueBytes       int           // unsent bytes per connection; 256 KiB
 	RetryAfter       time.Duration // in those 503; 5 s
 }
@@ -34,7 +35,7 @@ func (l Limits) check() (errs []error) {
 		n    int
 	}{
 		{"Transactions", l.Transactions}, {"Requests", l.Requests}, {"Branches", l.Branches}, {"Connections", l.Connections},
-		{"ConnectionsPerIP", l.ConnectionsPerIP}, {"QueueBytes", l.QueueBytes}, {"RetryAfter", int(l.RetryAfter)},
+		{"ConnectionsPerIP", l.ConnectionsPerIP}, {"QueueBytes", l.QueueBytes}, {"Lookups", l.Lookups}, {"RetryAfter", int(l.RetryAfter)},
 		{"Message.MessageBytes", l.Message.MessageBytes}, {"Message.HeaderBytes", l.Message.HeaderBytes}, {"Message.Fields", l.Message.Fields},
 		{"Message.Vias", l.Message.Vias}, {"Message.URIBytes", l.Message.URIBytes},
 	} {

@@ -222,6 +222,7 @@ func (s *Server) open(ctx context.Context) error {
 	c := transport.Config{
 		Net: s.Net, Handler: receiver{s}, TLS: s.TLS, Limits: s.limits.Message,
 		Connections: s.limits.Connections, ConnectionsPerIP: s.limits.ConnectionsPerIP, QueueBytes: s.limits.QueueBytes,
+		Lookups: s.limits.Lookups,
 		// A phone may ring for Timer C without a word, and the end of its call still comes by its connection.
 		Idle:    s.timerC() + 128*s.t1(),
 		Readers: s.Readers, Tap: s.Tap, Logger: s.Logger, NonSIP: s.NonSIP, ForceRport: s.ForceRport, BeforeSend: s.BeforeSend,

@@ -143,11 +143,28 @@ func (k lookup) records(kind recordKind, name string) (*records, error) {
 	}
 }
 
+// enter waits for one of Config.Lookups places: a server that does not answer would else take every descriptor there is.
+func (r *resolver) enter(ctx context.Context) bool {
+	select {
+	case r.places <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		r.l.stats.lookupsRefused.Add(1)
+		return false
+	}
+}
+
+func (r *resolver) leave() { <-r.places }
+
 // ask sends the question, for its own time and not that of the caller who happened to be first. A failure to get any
 // answer is kept for a moment too, so that a dead DNS server is not asked for every message.
 func (r *resolver) ask(k cacheKey) *records {
 	ctx, cancel := context.WithTimeout(r.l.ctx, r.l.cfg.ResolveTimeout)
 	defer cancel()
+	if !r.enter(ctx) {
+		return &records{}
+	}
+	defer r.leave()
 	e := &records{}
 	var ttl time.Duration
 	var err error

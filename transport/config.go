@@ -104,6 +104,7 @@ type Config struct {
 	DialTimeout      time.Duration // 5 s
 	HandshakeTimeout time.Duration // 5 s
 	ResolveTimeout   time.Duration // all DNS queries of one Resolve; 5 s
+	Lookups          int           // DNS questions in progress, of two descriptors each; 256; beyond: they wait, within ResolveTimeout
 	RecvBuffer       int           // SO_RCVBUF asked for; 4 MiB
 	Readers          int           // UDP sockets per listen address (SO_REUSEPORT, with SystemNet only); 1
 	StallAfter       time.Duration // a handler call that holds its reader longer loses it, within twice that time; 0: no watchdog
@@ -132,6 +133,7 @@ func (c Config) withDefaults() Config {
 	c.DialTimeout = cmp.Or(c.DialTimeout, 5*time.Second)
 	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 5*time.Second)
 	c.ResolveTimeout = cmp.Or(c.ResolveTimeout, 5*time.Second)
+	c.Lookups = cmp.Or(c.Lookups, 256)
 	c.RecvBuffer = cmp.Or(c.RecvBuffer, 4<<20)
 	c.Readers = max(c.Readers, 1)
 	if c.Logger == nil {

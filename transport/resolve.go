@@ -19,12 +19,14 @@ type resolver struct {
 	l      *Layer
 	cache  cache
 	flight singleflight.Group
+	places chan struct{} // a token for each question in progress
 	health health
 }
 
 func (r *resolver) init(l *Layer) {
 	r.l = l
 	r.cache.init(l.base)
+	r.places = make(chan struct{}, l.cfg.Lookups)
 	r.health.init(l.base)
 }
 

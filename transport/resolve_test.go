@@ -3,9 +3,11 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -288,4 +290,51 @@ func TestResolveNowAllocatesNothingForLiterals(t *testing.T) {
 	dst := make([]Addr, 0, 4)
 	q := Query{Host: "192.0.2.1", Port: 5060, Proto: UDP}
 	require.Zero(t, testing.AllocsPerRun(100, func() { dst, _ = l.ResolveNow(dst, q) }))
+}
+
+// A DNS server that is slow, or silent, is asked by so many at a time; the others wait for their turn as long as for an answer.
+func TestLookupsInProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemNet()
+		n.lookupDelay = time.Second
+		n.ip = map[string][]netip.Addr{}
+		for i := range 9 {
+			n.ip[fmt.Sprintf("h%d.example", i)] = ips("10.1.0.1")
+		}
+		l, _ := layer(t, Config{Net: n, Lookups: 2, ResolveTimeout: 5 * time.Second}, "udp:10.0.0.1:5060")
+		var found, none atomic.Int32
+		resolve := func(i int) {
+			if _, err := l.Resolve(t.Context(), Query{Host: fmt.Sprintf("h%d.example", i), Port: 5060, Proto: UDP}); err == nil {
+				found.Add(1)
+			} else {
+				none.Add(1)
+			}
+		}
+		for i := range 4 {
+			go resolve(i)
+		}
+		for i := range 2 {
+			synctest.Wait()
+			require.Len(t, n.asked(), 2)
+			require.EqualValues(t, 2*i, found.Load())
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		require.EqualValues(t, 4, found.Load())
+
+		for range 2 { // two that are never answered
+			l.resolver.places <- struct{}{}
+		}
+		for i := 4; i < 7; i++ {
+			go resolve(i)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Empty(t, n.asked())
+		require.EqualValues(t, 3, none.Load())
+		require.EqualValues(t, 3, l.Stats().LookupsRefused)
+		l.resolver.leave()
+		resolve(4)
+		require.EqualValues(t, 5, found.Load(), "asked once there is room")
+	})
 }

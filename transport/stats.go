@@ -17,6 +17,7 @@ type Stats struct {
 	AcceptFailed    uint64 // attempts to accept a connection: no descriptor left, or the peer has given up
 	DialFailed      uint64
 	HandshakeFailed uint64
+	LookupsRefused  uint64 // DNS questions not asked, because Config.Lookups were in progress all the time
 	QueueFull       uint64 // sends refused because the peer reads too slowly
 	SendFailed      uint64 // datagrams the system refused or dropped
 	Unreachable     uint64 // ICMP errors
@@ -25,7 +26,7 @@ type Stats struct {
 }
 
 type counters struct {
-	received, sent, malformed, tooLarge, trailing, keepalives, connsRefused, connsEvicted, acceptFailed, dialFailed,
+	received, sent, malformed, tooLarge, trailing, keepalives, connsRefused, connsEvicted, acceptFailed, dialFailed, lookupsRefused,
 	handshakeFailed, queueFull, sendFailed, unreachable, stalls atomic.Uint64
 	connsOpen atomic.Int64
 }
@@ -37,7 +38,7 @@ func (l *Layer) Stats() Stats {
 		Received: c.received.Load(), Sent: c.sent.Load(),
 		Malformed: c.malformed.Load(), TooLarge: c.tooLarge.Load(), Trailing: c.trailing.Load(), Keepalives: c.keepalives.Load(),
 		ConnsOpen: uint64(max(c.connsOpen.Load(), 0)), ConnsRefused: c.connsRefused.Load(), ConnsEvicted: c.connsEvicted.Load(), AcceptFailed: c.acceptFailed.Load(),
-		DialFailed: c.dialFailed.Load(), HandshakeFailed: c.handshakeFailed.Load(),
+		DialFailed: c.dialFailed.Load(), HandshakeFailed: c.handshakeFailed.Load(), LookupsRefused: c.lookupsRefused.Load(),
 		QueueFull: c.queueFull.Load(), SendFailed: c.sendFailed.Load(), Unreachable: c.unreachable.Load(), Stalls: c.stalls.Load(),
 	}
 	for _, k := range l.sockets() {
