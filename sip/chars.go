@@ -159,14 +159,16 @@ func digits(s string, max uint64) (n uint64, end int) {
 	return n, end
 }
 
-// appendNumber appends n in decimal, as strconv does in twice the steps.
+// appendNumber appends n in decimal, two digits a turn: most numbers written here have two or four.
 func appendNumber(b []byte, n uint32) []byte {
-	var d [10]byte
-	i := len(d) - 1
-	for ; n > 9; n /= 10 {
-		d[i] = byte('0' + n%10)
-		i--
+	if n >= 100 {
+		b = appendNumber(b, n/100)
+		n %= 100
+		return append(b, byte('0'+n/10), byte('0'+n%10))
 	}
-	d[i] = byte('0' + n)
-	return append(b, d[i:]...)
+	if n >= 10 {
+		b = append(b, byte('0'+n/10))
+		n %= 10
+	}
+	return append(b, byte('0'+n))
 }

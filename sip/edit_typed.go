@@ -8,17 +8,16 @@ import (
 // PushVia puts v on top. The message is about to be forwarded, so it also gets a Content-Length when it has none: the
 // next hop may be a stream (§16.6 step 8).
 func (h *Header) PushVia(v Via) {
-	f := h.insert(max(0, h.first(idVia)), idVia)
-	h.shutClean(f, v.append(h.open(f, "Via")))
+	f, b := h.openVia()
+	h.shutClean(f, v.append(b))
 	h.needLength()
 }
 
 // PushViaText is PushVia for a value whose text comes in two parts: what the server always writes, and the branch. The Via is read at once, for whoever sends
 // the message asks for it. A value that can be marked has no line break in it.
 func (h *Header) PushViaText(start string, branch []byte) {
-	f := h.insert(max(0, h.first(idVia)), idVia)
-	b := append(h.open(f, "Via"), start...)
-	h.shut(f, append(b, branch...))
+	f, b := h.openVia()
+	h.shut(f, append(append(b, start...), branch...))
 	h.vias[1] = h.vias[0]
 	m := &h.vias[0]
 	if m.read(h.value(f), f.at); m.at == 0 {
@@ -26,6 +25,16 @@ func (h *Header) PushViaText(start string, branch []byte) {
 		m.read(h.value(f), f.at)
 	}
 	h.needLength()
+}
+
+// openVia is open for a new topmost Via.
+//
+//go:noinline
+func (h *Header) openVia() (f *field, b []byte) {
+	const name = "Via: "
+	f = h.insert(max(0, h.first(idVia)), idVia)
+	f.at, f.val = uint32(len(h.arena))|arenaBit, uint16(len(name))
+	return f, append(h.arena, name...)
 }
 
 // PopVia removes the topmost Via value and reports whether there was one. Like PushVia it makes sure of a Content-Length.
