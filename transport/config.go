@@ -97,7 +97,7 @@ type Config struct {
 	Handler          Handler
 	TLS              *tls.Config   // server and client side; nil: no TLS listeners, client with system roots
 	Limits           sip.Limits    // of received messages
-	Connections      int           // open connections; 10000; beyond: the longest idle one is closed, else refused
+	Connections      int           // open connections; 10000; beyond: the longest idle one is closed, those that never brought a message first, else refused
 	ConnectionsPerIP int           // accepted from one address; 1000; beyond: the same among its own
 	QueueBytes       int           // unsent bytes per connection; 256 KiB
 	Idle             time.Duration // a connection without traffic is closed; 3 min

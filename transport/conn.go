@@ -37,6 +37,7 @@ type conn struct {
 	next    *conn        // in conns, same key
 	used    atomic.Int64 // last traffic, since Layer.base
 	pins    atomic.Int32 // see Flow.Pin
+	known   atomic.Bool  // we dialled it, or a SIP message has come by it
 
 	// The reader's, owned by its turn.
 	nc      net.Conn // after the handshake

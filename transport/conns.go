@@ -95,20 +95,37 @@ func (t *conns) relieve() bool {
 	return victim != nil
 }
 
-// idlest is the connection without traffic for longest; nil when all had some lately.
+// idlest is the connection without traffic for longest, one that never brought a message before any that did: who fills the table with connections that say
+// nothing closes his own, and not those of phones. It is nil when all had traffic lately.
 func (t *conns) idlest(among func(*conn) bool) *conn {
-	var oldest *conn
+	var known, unknown *conn
 	for _, c := range t.byKey {
 		for ; c != nil; c = c.next {
-			if among(c) && (oldest == nil || c.used.Load() < oldest.used.Load()) {
-				oldest = c
+			switch {
+			case !among(c):
+			case c.known.Load():
+				known = older(known, c)
+			default:
+				unknown = older(unknown, c)
 			}
 		}
+	}
+	oldest := unknown
+	if oldest == nil {
+		oldest = known
 	}
 	if oldest == nil || oldest.idle() < minIdle {
 		return nil
 	}
 	return oldest
+}
+
+// older is the one of the two without traffic for longer; a may be nil.
+func older(a, b *conn) *conn {
+	if a == nil || b.used.Load() < a.used.Load() {
+		return b
+	}
+	return a
 }
 
 func (t *conns) remove(c *conn) {
@@ -195,6 +212,7 @@ func (t *conns) flowTo(to Addr, from Flow) (Flow, error) {
 // outbound makes a connection that is not dialled yet.
 func (l *Layer) outbound(to Addr, st stack, from Flow) *conn {
 	c := &conn{l: l, stack: st}
+	c.known.Store(true)
 	c.link, c.remote, c.local.Proto = c, to, to.Proto
 	c.touch()
 	ip := to.AddrPort.Addr()

@@ -102,6 +102,9 @@ func (c *conn) parse(t *turn) bool {
 				return false
 			}
 		case m != nil:
+			if !c.known.Load() {
+				c.known.Store(true)
+			}
 			if !t.message(m, c.flow(), raw, &c.sources) {
 				return false
 			}

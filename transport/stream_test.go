@@ -186,6 +186,30 @@ func TestConnectionLimits(t *testing.T) {
 	})
 }
 
+// A connection that never said anything makes room before a phone's, however long that has been quiet.
+func TestPhonesKeepTheirConnections(t *testing.T) {
+	bubble(t, Config{Connections: 3}, func(t *testing.T, n *memNet, l *Layer, r *recorder) {
+		phone := n.dial(t, "10.0.0.3")
+		write(t, phone, options(tcpVia, 1))
+		r.next(t)
+		time.Sleep(minIdle)
+		silent := []net.Conn{n.dial(t, "10.0.0.4"), n.dial(t, "10.0.0.4")}
+		for range 10 {
+			time.Sleep(minIdle)
+			silent = append(silent, n.dial(t, "10.0.0.4"))
+			synctest.Wait()
+		}
+		require.False(t, isClosed(t, phone))
+		for i, c := range silent {
+			require.Equal(t, i < 10, isClosed(t, c), i)
+		}
+		require.EqualValues(t, 10, l.Stats().ConnsEvicted)
+		require.False(t, isClosed(t, n.dial(t, "10.0.0.5")))
+		require.True(t, isClosed(t, n.dial(t, "10.0.0.5")), "refused while those that say nothing are too young to go")
+		require.False(t, isClosed(t, phone))
+	})
+}
+
 // Where the system allows fewer descriptors than Connections, the longest idle connection makes room as well.
 func TestNoDescriptorLeft(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, n *memNet, l *Layer, _ *recorder) {
