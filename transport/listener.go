@@ -235,9 +235,10 @@ func (ln *listener) acceptLoop() {
 		wait = min(max(2*wait, 5*time.Millisecond), time.Second)
 		ln.l.stats.acceptFailed.Add(1)
 		if exhausted(err) && ln.l.conns.relieve() {
-			wait = 5 * time.Millisecond
+			wait = 5 * time.Millisecond // counted, and no line each
+		} else {
+			ln.l.log.Warn("accept failed", "listen", ln.addr.String(), "error", err)
 		}
-		ln.l.log.Warn("accept failed", "listen", ln.addr.String(), "error", err)
 		select {
 		case <-time.After(wait):
 		case <-ln.l.ctx.Done():
