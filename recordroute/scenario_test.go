@@ -152,12 +152,13 @@ func TestDouble(t *testing.T) {
 
 // §16.6 step 4: where TLS is asked for by the Request-URI or by the topmost Route that goes out, our own is a sips URI.
 func TestSecure(t *testing.T) {
-	for _, c := range []struct{ uri, path, want string }{
-		{"sips:bob@192.0.2.20", "", "<sips:192.0.2.101:5060;lr;"},
-		{"sip:bob@192.0.2.20", "sips:192.0.2.30;lr", "<sips:192.0.2.101:5060;lr;"},
-		{"sip:bob@192.0.2.20", "sips:192.0.2.30", "<sips:192.0.2.101:5060;lr;"}, // strict: it becomes the Request-URI
-		{"sip:bob@192.0.2.20;transport=tls", "", "<sip:192.0.2.101:5060;transport=tls;lr;"},
-		{"sip:bob@192.0.2.20", "sip:192.0.2.30;transport=tls;lr", "<sip:192.0.2.101:5060;transport=tls;lr;"},
+	for _, c := range []struct{ to, uri, path, want string }{
+		{"sips:bob@example.com", "sips:bob@192.0.2.20", "", "<sips:192.0.2.101:5060;lr;"},
+		{"sip:bob@example.com", "sips:bob@192.0.2.20", "", "<sip:192.0.2.101:5060;transport=tls;lr;"}, // the request stays a sip one (RFC 5630 §5.3)
+		{"sip:bob@example.com", "sip:bob@192.0.2.20", "sips:192.0.2.30;lr", "<sips:192.0.2.101:5060;lr;"},
+		{"sip:bob@example.com", "sip:bob@192.0.2.20", "sips:192.0.2.30", "<sips:192.0.2.101:5060;lr;"}, // strict: it becomes the Request-URI
+		{"sip:bob@example.com", "sip:bob@192.0.2.20;transport=tls", "", "<sip:192.0.2.101:5060;transport=tls;lr;"},
+		{"sip:bob@example.com", "sip:bob@192.0.2.20", "sip:192.0.2.30;transport=tls;lr", "<sip:192.0.2.101:5060;transport=tls;lr;"},
 	} {
 		siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
 			var got string
@@ -172,7 +173,7 @@ func TestSecure(t *testing.T) {
 				}
 				return r.Forward(ctx, target)
 			}))
-			k.Phone("alice", "192.0.2.10").Invite(t, "sip:bob@example.com").Expect(480)
+			k.Phone("alice", "192.0.2.10").Invite(t, c.to).Expect(480)
 			require.True(t, strings.HasPrefix(got, c.want), "%+v: %s", c, got)
 		})
 	}
