@@ -10,7 +10,7 @@ import (
 
 // insert puts our Record-Route on top (§16.6 step 4): one, or two when the message leaves by another socket, transport or address family
 // than it came, so that either neighbour sees an address it can reach (RFC 5658).
-func (rt Router) insert(b *sipproxy.Branch) {
+func (rt *Router) insert(b *sipproxy.Branch) {
 	in, out := b.Of.Flow, b.Flow
 	inUser, outUser := rt.user(b, true), rt.user(b, false)
 	tail, params := rt.tail(b)
@@ -20,7 +20,7 @@ func (rt Router) insert(b *sipproxy.Branch) {
 	b.Request.Prepend("Record-Route", rt.value(b, out, outUser, tail, params))
 }
 
-func (rt Router) user(b *sipproxy.Branch, in bool) string {
+func (rt *Router) user(b *sipproxy.Branch, in bool) string {
 	if rt.User == nil {
 		return ""
 	}
@@ -37,7 +37,7 @@ func same(a, b transport.Flow) bool {
 }
 
 // tail is what both values of a double Record-Route share, and the part of it that Router.Params wrote.
-func (rt Router) tail(b *sipproxy.Branch) (tail, params string) {
+func (rt *Router) tail(b *sipproxy.Branch) (tail, params string) {
 	t := ";lr"
 	if rt.LrOn {
 		t = ";lr=on"
@@ -51,8 +51,8 @@ func (rt Router) tail(b *sipproxy.Branch) (tail, params string) {
 	return t + params, params
 }
 
-func (rt Router) value(b *sipproxy.Branch, f transport.Flow, user, tail, params string) string {
-	var buf [256]byte
+func (rt *Router) value(b *sipproxy.Branch, f transport.Flow, user, tail, params string) string {
+	var buf [160]byte
 	v := append(buf[:0], '<')
 	secure := f.Proto().Secure() && securely(b.Request)
 	if secure {

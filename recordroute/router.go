@@ -52,38 +52,39 @@ func Middleware(next sipproxy.Handler) sipproxy.Handler { return Router{}.Middle
 
 // Middleware is a sipproxy.Middleware.
 func (rt Router) Middleware(next sipproxy.Handler) sipproxy.Handler {
-	insert := rt.insert
+	shared := &rt
+	insert := shared.insert
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
 		// A CANCEL gets here when nothing matches it. Broken phones put a To tag into that of an initial INVITE, which has no Route of ours.
 		if r.InDialog() && (r.Method != sip.CANCEL || len(r.OwnRoutes()) > 0) {
-			if rt.InDialog && rt.records(r.Method) {
+			if shared.InDialog && shared.records(r.Method) {
 				r.OnSend(insert)
 			}
-			return rt.withinDialog(ctx, r)
+			return shared.withinDialog(ctx, r)
 		}
 		if len(r.Routes) > 0 {
-			switch rt.Foreign {
+			switch shared.Foreign {
 			case Refuse:
 				return r.Reply(403)
 			case Strip:
 				r.DropRoutes()
 			}
 		}
-		if rt.records(r.Method) {
+		if shared.records(r.Method) {
 			r.OnSend(insert)
 		}
-		f, code := rt.flow(r)
+		f, code := shared.flow(r)
 		switch {
 		case code != 0:
 			return r.Reply(code)
 		case len(r.Routes) > 0 || !f.IsZero():
-			return r.Forward(ctx, sipproxy.Target{Flow: f})
+			return onward(ctx, r, f)
 		}
 		return next.ServeSIP(ctx, r)
 	})
 }
 
-func (rt Router) records(m sip.Method) bool {
+func (rt *Router) records(m sip.Method) bool {
 	if rt.Methods == nil {
 		return m == sip.INVITE || m == sip.SUBSCRIBE || m == sip.REFER || m == sip.NOTIFY
 	}
@@ -96,7 +97,7 @@ func (rt Router) records(m sip.Method) bool {
 }
 
 // withinDialog is loose and strict routing (§16.4, §16.6 step 6, §16.12); the engine has taken our own Routes off.
-func (rt Router) withinDialog(ctx context.Context, r *sipproxy.Request) *sip.Response {
+func (rt *Router) withinDialog(ctx context.Context, r *sipproxy.Request) *sip.Response {
 	local := len(r.Routes) == 0 && r.Server().IsLocal(r.URI)
 	switch trust := vouched(r); {
 	case len(r.OwnRoutes()) == 0 && len(r.Routes) > 0:
@@ -114,11 +115,18 @@ func (rt Router) withinDialog(ctx context.Context, r *sipproxy.Request) *sip.Res
 	if code != 0 {
 		return r.Reply(code)
 	}
+	return onward(ctx, r, f)
+}
+
+// onward forwards on a flow, or as Route and Request-URI say. A Target of its own takes room on the stack that is held while a call rings.
+//
+//go:noinline
+func onward(ctx context.Context, r *sipproxy.Request, f transport.Flow) *sip.Response {
 	return r.Forward(ctx, sipproxy.Target{Flow: f})
 }
 
 // flow is what the last of our own Routes says of the way on.
-func (rt Router) flow(r *sipproxy.Request) (f transport.Flow, code int) {
+func (rt *Router) flow(r *sipproxy.Request) (f transport.Flow, code int) {
 	own := r.OwnRoutes()
 	if rt.Flow == nil || len(own) == 0 {
 		return f, 0
@@ -126,7 +134,7 @@ func (rt Router) flow(r *sipproxy.Request) (f transport.Flow, code int) {
 	return rt.Flow(r, own[len(own)-1].URI)
 }
 
-func (rt Router) local(ctx context.Context, r *sipproxy.Request) *sip.Response {
+func (rt *Router) local(ctx context.Context, r *sipproxy.Request) *sip.Response {
 	if rt.Local != nil {
 		return rt.Local.ServeSIP(ctx, r)
 	}

@@ -28,7 +28,7 @@ func (s *Server) Verify(sig, purpose string, parts ...string) bool {
 }
 
 func (k sipKey) sign(purpose string, parts []string) (sig [11]byte) {
-	var buf [512]byte
+	var buf [192]byte // on a stack that may be held while a call rings
 	b := putSized(buf[:0], purpose)
 	for _, p := range parts {
 		b = putSized(b, p)
