@@ -1,13 +1,16 @@
 package transport
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // An Alarm calls its function, on a goroutine of its own, a time after Set. Set and Stop are cheap and may be called by anybody at any time;
 // one Set replaces the other. The function may call Set; a call may then begin before the last has returned.
 type Alarm interface {
 	Set(d time.Duration)
-	Stop() // does not wait for a call that has begun
-	Close()
+	Stop()  // does not wait for a call that has begun
+	Close() // from then on Set does nothing
 }
 
 // An alarmer is a Net whose clock is the system's, and that has a cheaper way to wait for it than a runtime timer.
@@ -32,11 +35,23 @@ func newAlarm(n Net, f func()) Alarm {
 func RuntimeAlarm(f func()) Alarm {
 	t := time.AfterFunc(time.Hour, f)
 	t.Stop()
-	return timerAlarm{t}
+	return &timerAlarm{t: t}
 }
 
-type timerAlarm struct{ t *time.Timer }
+type timerAlarm struct {
+	t      *time.Timer
+	closed atomic.Bool
+}
 
-func (a timerAlarm) Set(d time.Duration) { a.t.Reset(d) }
-func (a timerAlarm) Stop()               { a.t.Stop() }
-func (a timerAlarm) Close()              { a.t.Stop() }
+func (a *timerAlarm) Set(d time.Duration) {
+	if !a.closed.Load() {
+		a.t.Reset(d)
+	}
+}
+
+func (a *timerAlarm) Stop() { a.t.Stop() }
+
+func (a *timerAlarm) Close() {
+	a.closed.Store(true)
+	a.t.Stop()
+}
