@@ -52,28 +52,27 @@ func Middleware(next sipproxy.Handler) sipproxy.Handler { return Router{}.Middle
 
 // Middleware is a sipproxy.Middleware.
 func (rt Router) Middleware(next sipproxy.Handler) sipproxy.Handler {
-	shared := &rt
-	insert := shared.insert
+	insert := rt.insert
 	return sipproxy.HandlerFunc(func(ctx context.Context, r *sipproxy.Request) *sip.Response {
 		// A CANCEL gets here when nothing matches it. Broken phones put a To tag into that of an initial INVITE, which has no Route of ours.
 		if r.InDialog() && (r.Method != sip.CANCEL || len(r.OwnRoutes()) > 0) {
-			if shared.InDialog && shared.records(r.Method) {
+			if rt.InDialog && rt.records(r.Method) {
 				r.OnSend(insert)
 			}
-			return shared.withinDialog(ctx, r)
+			return rt.withinDialog(ctx, r)
 		}
 		if len(r.Routes) > 0 {
-			switch shared.Foreign {
+			switch rt.Foreign {
 			case Refuse:
 				return r.Reply(403)
 			case Strip:
 				r.DropRoutes()
 			}
 		}
-		if shared.records(r.Method) {
+		if rt.records(r.Method) {
 			r.OnSend(insert)
 		}
-		f, code := shared.flow(r)
+		f, code := rt.flow(r)
 		switch {
 		case code != 0:
 			return r.Reply(code)

@@ -133,7 +133,7 @@ func (c Config) withDefaults() Config {
 	c.DialTimeout = cmp.Or(c.DialTimeout, 5*time.Second)
 	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 5*time.Second)
 	c.ResolveTimeout = cmp.Or(c.ResolveTimeout, 5*time.Second)
-	c.Lookups = cmp.Or(c.Lookups, 256)
+	c.Lookups = cmp.Or(max(c.Lookups, 0), 256)
 	c.RecvBuffer = cmp.Or(c.RecvBuffer, 4<<20)
 	c.Readers = max(c.Readers, 1)
 	if c.Logger == nil {

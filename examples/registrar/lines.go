@@ -59,7 +59,7 @@ func (l *lines) Write(b []byte) (int, error) {
 // watch sees to it that those who wait hear when patience is over.
 func (l *lines) watch() {
 	if l.overdue == nil {
-		l.overdue = time.AfterFunc(patience-time.Since(l.since), l.late)
+		l.overdue = time.AfterFunc(patience, l.late) // from now: the last write may be long over, and the next about to begin
 	}
 }
 
