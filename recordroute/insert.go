@@ -2,6 +2,7 @@ package recordroute
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
@@ -108,12 +109,13 @@ func Signed(r *sipproxy.Request) bool { return vouched(r) == signed }
 // two, and our own parameters.
 func vouched(r *sipproxy.Request) trust {
 	t := unsigned
-	for _, own := range r.OwnRoutes() {
-		sig, ok := own.URI.Params.Get("s")
+	own := r.OwnRoutes()
+	for i := range own {
+		sig, params, ok := signature(own[i].URI.Params)
 		if !ok {
 			return unsigned
 		}
-		if !genuine(r, own.URI, sig) {
+		if !genuine(r, sig, params, own[i].URI.User) {
 			return forged
 		}
 		t = signed
@@ -121,21 +123,24 @@ func vouched(r *sipproxy.Request) trust {
 	return t
 }
 
-func genuine(r *sipproxy.Request, own sip.URI, sig string) bool {
+func genuine(r *sipproxy.Request, sig, params, user string) bool {
 	s := r.Server()
-	params := string(private(own.Params))
-	return s.Verify(sig, purpose, r.CallID(), r.FromTag(), params, own.User) ||
-		s.Verify(sig, purpose, r.CallID(), r.ToTag(), params, own.User)
+	return s.Verify(sig, purpose, r.CallID(), r.FromTag(), params, user) ||
+		s.Verify(sig, purpose, r.CallID(), r.ToTag(), params, user)
+}
+
+// signature gives the signature in the parameters of our Route, and the part of them that Router.Params wrote.
+func signature(p sip.Params) (sig, params string, ok bool) {
+	if sig, ok = strings.CutPrefix(string(p), ";lr;s="); ok && strings.IndexByte(sig, ';') < 0 {
+		return sig, "", true // as nearly always
+	}
+	if sig, ok = p.Get("s"); !ok {
+		return "", "", false
+	}
+	return sig, string(private(p)), true
 }
 
 // private is the part of the parameters that Router.Params wrote: peers may reorder none of it (§16.6 step 4, §12.1.1).
 func private(p sip.Params) sip.Params {
-	for name := range p.All() {
-		switch name {
-		case "lr", "s", "ftag", "transport", "maddr":
-		default:
-			return p.Without("lr").Without("transport").Without("ftag").Without("s").Without("maddr")
-		}
-	}
-	return "" // as nearly always
+	return p.Without("lr").Without("transport").Without("ftag").Without("s").Without("maddr")
 }

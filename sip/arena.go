@@ -48,13 +48,17 @@ func appendClean(b []byte, s string) []byte {
 	return b
 }
 
-// clean makes spaces of the line breaks in b.
+// clean makes spaces of the line breaks in b. It looks at eight bytes at a time, and nearly always that is all.
 //
 //go:noinline
 func clean(b []byte) {
-	for ; len(b) > 8; b = b[8:] {
-		if controlIn(binary.LittleEndian.Uint64(b)) != 0 {
-			break
+	if len(b) >= 8 {
+		odd := controlIn(binary.LittleEndian.Uint64(b[len(b)-8:]))
+		for rest := b; len(rest) > 8; rest = rest[8:] {
+			odd |= controlIn(binary.LittleEndian.Uint64(rest))
+		}
+		if odd == 0 {
+			return
 		}
 	}
 	for i, c := range b {

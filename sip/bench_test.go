@@ -154,12 +154,12 @@ func BenchmarkValid(b *testing.B) {
 func BenchmarkForward(b *testing.B) {
 	in := []byte(sample)
 	out := make([]byte, 0, 2048)
-	via := Via{Transport: "UDP", Host: "192.0.2.1", Port: 5060, Params: ";branch=z9hG4bK0123456789abcdef"}
+	via, branch := NewViaText(Via{Transport: "UDP", Host: "192.0.2.1", Port: 5060}), []byte("z9hG4bK0123456789abcdef")
 	defer cpu(b)()
 	for b.Loop() {
 		m, _ := Parse(in)
 		r := m.(*Request)
-		r.PushVia(via)
+		r.PushViaText(via, branch)
 		r.Prepend("Record-Route", "<sip:192.0.2.1;lr>")
 		r.SetMaxForwards(69)
 		out = r.AppendTo(out[:0])

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
 )
@@ -13,18 +14,57 @@ func (h *Header) PushVia(v Via) {
 	h.needLength()
 }
 
-// PushViaText is PushVia for a value whose text comes in two parts: what the server always writes, and the branch. The Via is read at once, for whoever sends
-// the message asks for it. A value that can be marked has no line break in it.
-func (h *Header) PushViaText(start string, branch []byte) {
+// A ViaText is a Via up to the value of its branch parameter, as a server that has only few of them writes it into every request.
+type ViaText struct {
+	text string
+	mark viaMark
+}
+
+// NewViaText makes the ViaText of v, whose Params must not hold a branch.
+func NewViaText(v Via) *ViaText {
+	t := &ViaText{text: string(appendClean(nil, v.String()+";branch="))}
+	if s := t.text + "x"; t.mark.read(s, 1) < len(s) { // a comma
+		t.mark.at = 0
+	}
+	return t
+}
+
+// PushViaText is PushVia for t with that branch, behind which further parameters may follow. What a server usually writes is not looked at
+// again when somebody asks for the Via.
+func (h *Header) PushViaText(t *ViaText, branch []byte) {
 	f, b := h.openVia()
-	h.shut(f, append(append(b, start...), branch...))
+	start := len(b)
+	b = append(append(b, t.text...), branch...)
+	plain := plainBranch(branch)
+	if !plain {
+		clean(b[start:])
+	}
+	h.shut(f, b)
 	h.vias[1] = h.vias[0]
 	m := &h.vias[0]
-	if m.read(h.value(f), f.at); m.at == 0 {
-		clean(h.arena[len(h.arena)-2-int(f.valLen) : len(h.arena)-2])
-		m.read(h.value(f), f.at)
+	if *m = t.mark; plain && m.at != 0 {
+		m.at, m.branchEnd = f.at, m.branch+uint16(len(branch))
+	} else {
+		h.noteVia(0, h.value(f), f.at)
 	}
 	h.needLength()
+}
+
+// plainBranch reports whether b is a parameter value and nothing else, of 8 to 255 bytes from '-' on, as ours are. It looks at eight at a time.
+func plainBranch(b []byte) bool {
+	if len(b) < 8 || len(b) > 255 {
+		return false
+	}
+	odd := oddInBranch(binary.LittleEndian.Uint64(b[len(b)-8:]))
+	for ; len(b) > 8; b = b[8:] {
+		odd |= oddInBranch(binary.LittleEndian.Uint64(b))
+	}
+	return odd == 0
+}
+
+// oddInBranch is 0 when all bytes of w are from '-' on, ASCII, and neither ';' nor DEL.
+func oddInBranch(w uint64) uint64 {
+	return ((w-'-'*ones)&^w|w|(w+ones))&highs | find(w, ';')
 }
 
 // openVia is open for a new topmost Via.
@@ -62,7 +102,16 @@ func (h *Header) popListed(i int, m *viaMark) {
 	f := &h.list()[i]
 	all := h.value(f)
 	h.rewrite(f, 0, listed(all, strings.IndexByte(all, ',')), "")
-	m.note(h.value(f), f.at)
+	if m != &h.vias[0] {
+		h.noteVia(1, h.value(f), f.at)
+		return
+	}
+	if next := h.vias[1]; next.at == 0 && next.list {
+		next.at, next.list = f.at, false
+		h.vias = [2]viaMark{next}
+		return
+	}
+	h.noteVia(0, h.value(f), f.at)
 }
 
 // SetViaReceived writes received and/or rport into the topmost Via (RFC 3261 §18.2.1, RFC 3581 §4); "" and 0 leave it alone.
@@ -81,7 +130,7 @@ func (h *Header) SetViaReceived(received string, rport uint16) {
 	b, _ := h.reopen(f)
 	b = appendReceived(b, all[:one], received, rport)
 	h.shut(f, append(b, all[one:]...))
-	if h.vias[0].note(h.value(f), f.at); h.vias[0].at == 0 {
+	if h.noteVia(0, h.value(f), f.at); h.vias[0].at == 0 {
 		h.flags |= oddField
 	}
 }

@@ -1,7 +1,6 @@
 package sip
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"strings"
 )
@@ -36,9 +35,18 @@ func makeEveryday() (t [everydaySlots]everydayWord) {
 
 // words are the 16 bytes of s, which has at most 15, and a colon.
 func words(s string) (head, tail uint64) {
-	var b [everydayLen]byte
-	b[copy(b[:everydayLen-1], s)] = ':'
-	return binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])
+	n := len(s)
+	switch {
+	case n > 8:
+		// The last eight bytes, of which 16-n are in the head already.
+		return wordAt(s, 0), wordAt(s, n-8)>>(8*(16-n)) | ':'<<(8*(n-8))
+	case n == 8:
+		return wordAt(s, 0), ':'
+	}
+	for i := n - 1; i >= 0; i-- {
+		head = head<<8 | uint64(s[i])
+	}
+	return head | ':'<<(8*n), 0
 }
 
 // everydaySlot is the place of a name in the table; the last byte of the tail does not count.

@@ -21,7 +21,8 @@ type tagMark struct {
 	tag, end uint16 // its value; both 0 when it has none
 }
 
-// marks are those of the two topmost Vias (a response loses the first one here), From and To.
+// marks are those of the two topmost Vias (a response loses the first one here), From and To. A second Via in the line of the first has no at, and list
+// set; its places count from where it starts.
 type marks struct {
 	vias     [2]viaMark
 	from, to tagMark
@@ -33,15 +34,7 @@ type marks struct {
 func (h *Header) note(id fieldID, at uint32, v string) {
 	switch id {
 	case idVia:
-		m := &h.vias[0]
-		if m.at != 0 {
-			m = &h.vias[1]
-		}
-		if m.at != 0 {
-			m = new(viaMark) // does not escape: only Valid wants to know of a third
-		}
-		m.note(v, at)
-		if m.at != 0 {
+		if h.noteNextVia(v, at) {
 			return
 		}
 	case idFrom:
@@ -62,11 +55,28 @@ func (h *Header) note(id fieldID, at uint32, v string) {
 	h.flags |= oddField
 }
 
+// noteNextVia marks a Via that was just indexed and reports whether it can be marked.
+func (h *Header) noteNextVia(v string, at uint32) bool {
+	if h.vias[0].at == 0 {
+		h.noteVia(0, v, at)
+		return h.vias[0].at != 0
+	}
+	if h.vias[1].at == 0 {
+		h.noteVia(1, v, at)
+		return h.vias[1].at != 0
+	}
+	var third viaMark // only Valid wants to know of it
+	if end := third.read(v, at); end < len(v) {
+		third.readRest(v, end)
+	}
+	return third.at != 0
+}
+
 // keepText drops the marks that do not hold for a message with the same text and another arena.
 func (m *marks) keepText() {
 	for i := range m.vias {
 		if m.vias[i].at&arenaBit != 0 {
-			m.vias[i].at = 0
+			m.vias[i] = viaMark{}
 		}
 	}
 	if m.from.at&arenaBit != 0 {
@@ -88,34 +98,37 @@ func (m *marks) via(f *field) *viaMark {
 	return nil
 }
 
-// note marks the first Via of the value s of the field at at. The mark has no at when parseVia must tell.
-func (m *viaMark) note(s string, at uint32) {
-	if m.read(s, at); m.at == 0 {
-		m.readList(s, at)
+// noteVia marks the first Via of the value s of the field at at, in vias[i]. The mark has no at when parseVia must tell.
+func (h *Header) noteVia(i int, s string, at uint32) {
+	m := &h.vias[i]
+	end := m.read(s, at)
+	if end == len(s) {
+		return
+	}
+	next := m.readRest(s, end)
+	if i == 0 && h.vias[1].at == 0 {
+		h.vias[1] = next
 	}
 }
 
-// readList is read for a line with several Vias, as some answer with: commas between them, and one blank behind each comma at most.
+// readRest looks at the other Vias of a line, as some answer with: behind the comma at i, with one blank behind each comma at most. When there is one, next is
+// its mark.
 //
 //go:noinline
-func (m *viaMark) readList(s string, at uint32) {
-	first := strings.IndexByte(s, ',')
-	if first < 0 {
-		return
-	}
-	for i := first; i < len(s); {
+func (m *viaMark) readRest(s string, i int) (next viaMark) {
+	n := 0
+	for ; i < len(s); n++ {
 		i = listed(s, i)
-		n := strings.IndexByte(s[i:], ',')
-		if n < 0 {
-			n = len(s) - i
+		end := next.read(s[i:], 1)
+		if next.at == 0 {
+			m.at = 0
+			return next
 		}
-		if m.read(s[i:i+n], at); m.at == 0 {
-			return
-		}
-		i += n
+		i += end
 	}
-	m.read(s[:first], at)
 	m.list = true
+	next.at, next.list = 0, n == 1
+	return next
 }
 
 // listed is where the next value starts behind the comma at i.
@@ -127,12 +140,13 @@ func listed(s string, i int) int {
 	return i
 }
 
-// read marks the Via s, which has no other behind it: SIP/2.0/UDP host[:port]*(;name[=value]), and no white space but that one.
-func (m *viaMark) read(s string, at uint32) {
+// read marks the Via at the start of s: SIP/2.0/UDP host[:port]*(;name[=value]), and no white space but that one. end is that of s or where a comma follows; without
+// a mark it is that of s.
+func (m *viaMark) read(s string, at uint32) (end int) {
 	m.at, m.list = 0, false
 	i := plainProtocol(s)
 	if i == 0 {
-		return
+		return len(s)
 	}
 	m.transport = uint8(i)
 	host := i + 1
@@ -140,12 +154,12 @@ func (m *viaMark) read(s string, at uint32) {
 		i += hostLen(s[host:]) // of an IPv6 reference, or 0
 	}
 	if i == host {
-		return
+		return len(s)
 	}
 	m.host, m.port = uint16(i), 0
 	if i < len(s) && s[i] == ':' {
 		if m.port, i = portAt(s, i+1); m.port == 0 {
-			return
+			return len(s)
 		}
 	}
 	m.params = uint16(i)
@@ -153,21 +167,22 @@ func (m *viaMark) read(s string, at uint32) {
 	if strings.HasPrefix(s[i:], ";branch=") {
 		value = i + len(";branch=")
 	}
-	from, to, ok := wantedParam(s, i, value, "branch")
-	if !ok {
-		return
+	from, to, end := wantedParam(s, i, value, "branch")
+	if end < 0 || end < len(s) && s[end] != ',' {
+		return len(s)
 	}
 	m.branch, m.branchEnd = uint16(from), uint16(to)
 	m.at = at
+	return end
 }
 
 // plainProtocol is the end of "SIP/2.0/" and a transport, behind which is a blank and more; 0 when s does not start so.
 func plainProtocol(s string) int {
-	if strings.HasPrefix(s, "SIP/2.0/UDP ") {
-		return len("SIP/2.0/UDP")
-	}
 	if !strings.HasPrefix(s, "SIP/2.0/") {
 		return 0
+	}
+	if strings.HasPrefix(s[len("SIP/2.0/"):], "UDP ") {
+		return len("SIP/2.0/UDP")
 	}
 	i := run(s, len("SIP/2.0/"), isToken)
 	if i == len("SIP/2.0/") || i > 255 || i == len(s) || s[i] != ' ' {
@@ -205,8 +220,8 @@ func plainTag(s string, at uint32) (m tagMark) {
 	if strings.HasPrefix(s[i:], ";tag=") {
 		value = i + len(";tag=")
 	}
-	from, to, ok := wantedParam(s, i, value, "tag")
-	if !ok {
+	from, to, end := wantedParam(s, i, value, "tag")
+	if end != len(s) {
 		return m
 	}
 	return tagMark{at, uint16(from), uint16(to)}
@@ -214,41 +229,48 @@ func plainTag(s string, at uint32) (m tagMark) {
 
 func plainAddr(s string) bool { return plainTag(s, 1).at != 0 }
 
-// wantedParam is plainParams for a caller who has seen that the first parameter is the wanted one, as it nearly always is: its value starts at value. 0 when it
+// wantedParam is paramsAt for a caller who has seen that the first parameter is the wanted one, as it nearly always is: its value starts at value. 0 when it
 // is another one.
-func wantedParam(s string, i, value int, name string) (from, to int, ok bool) {
+func wantedParam(s string, i, value int, name string) (from, to, end int) {
 	if value == 0 {
-		if i == len(s) {
-			return 0, 0, true
-		}
-		return plainParams(s, i, name)
+		return paramsAt(s, i, name)
 	}
-	if to = run(s, value, isPlain); to < len(s) {
-		_, _, ok = plainParams(s, to, name)
-		return value, to, ok && to > value
+	to = run(s, value, isPlain)
+	if to == value {
+		return 0, 0, -1
 	}
-	return value, to, to > value
+	end = to
+	if to < len(s) && s[to] == ';' {
+		_, _, end = paramsAt(s, to, name)
+	}
+	return value, to, end
 }
 
 // plainParams reads the parameters of s from i on and gives the place of the value of the first one of that name, 0 when there is none.
 // ok is false when they hold white space, quotes or anything else that takes a closer look.
 func plainParams(s string, i int, name string) (from, to int, ok bool) {
+	from, to, end := paramsAt(s, i, name)
+	return from, to, end == len(s)
+}
+
+// paramsAt is plainParams for parameters behind which something else may be: end is where they end, -1 when one has no name or no value behind its '='.
+func paramsAt(s string, i int, name string) (from, to, end int) {
 	for i < len(s) && s[i] == ';' {
 		at := i + 1
 		if i = run(s, at, isToken); i == at {
-			return 0, 0, false
+			return 0, 0, -1
 		}
 		wanted := i-at == len(name) && from == 0 && (s[at:i] == name || equalFold(s[at:i], name))
 		at = i
 		if i < len(s) && s[i] == '=' {
 			at++
 			if i = run(s, at, isPlain); i == at {
-				return 0, 0, false
+				return 0, 0, -1
 			}
 		}
 		if wanted {
 			from, to = at, i
 		}
 	}
-	return from, to, i >= len(s)
+	return from, to, i
 }

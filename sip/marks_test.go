@@ -210,20 +210,75 @@ func TestMarksOfEdits(t *testing.T) {
 	require.Equal(t, "z9hG4bKo", res.Branch())
 }
 
+// The Vias of a line are taken off one by one; what was learnt of the second when the line was read holds until then.
+func TestMarksViaList(t *testing.T) {
+	const one, two, three = "SIP/2.0/UDP a;branch=z9hG4bK1", "SIP/2.0/TCP b:5070;rport;branch=z9hG4bK22", "SIP/2.0/TLS c;received=192.0.2.1;branch=z9hG4bK3"
+	for _, lines := range [][]string{
+		{one + ", " + two}, {one + "," + two}, {one + ", " + two + ", " + three}, {one + ", " + two, three}, {one, two + "," + three}, {one + ", " + two, three + "," + one},
+		{one + ", " + two, three + " "}, {one + ", " + two, "bad"}, {one + ", bad"}, {one + ",  " + two}, {one + ", " + two + ","}, {"bad", one + ", " + two},
+	} {
+		for _, edit := range []func(h *Header){
+			func(*Header) {},
+			func(h *Header) { h.SetViaReceived("192.0.2.7", 5099) },
+			func(h *Header) { h.PushVia(Via{Transport: "UDP", Host: "p", Params: ";branch=z9hG4bK0"}) },
+			func(h *Header) { h.PushViaText(NewViaText(Via{Transport: "UDP", Host: "p"}), []byte("z9hG4bK0")) },
+			func(h *Header) { h.ReplaceFirst("Via", one) },
+			func(h *Header) { h.Set("To", "<sip:t>;tag=long enough to go where it has to") },
+		} {
+			res, err := ParseResponse("SIP/2.0 200 OK\r\nVia: " + strings.Join(lines, "\r\nv: ") + "\r\nFrom: <sip:f>;tag=1\r\nTo: <sip:t>;tag=2\r\nCall-ID: c\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n")
+			require.NoError(t, err)
+			edit(res.Head())
+			for n := 0; n < 6; n++ {
+				marksAgree(t, res.Head())
+				again, err := ParseResponse(res.Clone().String())
+				require.NoError(t, err)
+				require.Equal(t, again.Branch(), res.Branch())
+				require.Equal(t, again.Valid(Limits{Vias: 2}) == nil, res.Valid(Limits{Vias: 2}) == nil)
+				require.Equal(t, again.Valid(Limits{Vias: 1}) == nil, res.Valid(Limits{Vias: 1}) == nil)
+				res.PopVia()
+				marksAgree(t, res.Clone().Head())
+			}
+		}
+	}
+}
+
 func TestPushViaText(t *testing.T) {
 	r, err := ParseRequest("OPTIONS sip:a SIP/2.0\r\nv: SIP/2.0/UDP h;branch=z9hG4bK1.0a.0, SIP/2.0/UDP i;branch=z9hG4bK2\r\n\r\n")
 	require.NoError(t, err)
 	require.True(t, r.ViasContain(".0a."))
 	require.True(t, r.ViasContain("4bK2"))
 	require.False(t, r.ViasContain(".0b."))
-	r.PushViaText("SIP/2.0/TCP p:5070;branch=", []byte("z9hG4bK\r\n3.0c"))
+	p := NewViaText(Via{Transport: "TCP", Host: "p", Port: 5070})
+	r.PushViaText(p, []byte("z9hG4bK\r\n3.0c"))
 	require.Equal(t, "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP p:5070;branch=z9hG4bK  3.0c\r\n"+
 		"v: SIP/2.0/UDP h;branch=z9hG4bK1.0a.0, SIP/2.0/UDP i;branch=z9hG4bK2\r\nContent-Length: 0\r\n\r\n", r.String())
 	r.PopVia()
-	r.PushViaText("SIP/2.0/TCP p:5070;branch=", []byte("z9hG4bK3.0c"))
+	r.PushViaText(p, []byte("z9hG4bK3.0c"))
 	require.Equal(t, "z9hG4bK3.0c", r.Branch())
 	require.NotNil(t, r.via(&r.list()[0]))
 	require.True(t, r.ViasContain(".0c"))
 	require.False(t, r.ViasContain("5070")) // a plain Via is searched in its branch
 	marksAgree(t, r.Head())
+}
+
+// A branch is taken as it is only when nothing in it could end the value.
+func TestPushViaTextOdd(t *testing.T) {
+	for _, via := range []Via{
+		{Transport: "UDP", Host: "[2001:db8::1]", Port: 5060}, {Transport: "TLS", Host: "p"}, {Transport: "UDP", Host: "p", Params: ";rport"}, {Transport: "UDP", Host: "p q"},
+		{Transport: "UDP", Host: "p,q"}, {Transport: "UDP", Host: "p", Params: ";x=y,SIP/2.0/UDP h"},
+	} {
+		p := NewViaText(via)
+		for _, branch := range []string{
+			"", "z9hG4bK", "z9hG4bK1", "z9hG4bK0123.4567", "z9hG4bK0123;i=5060", "z9hG4bK;i=5060", "z9hG4bK,0123456", "z9hG4bK\"0123456", "z9hG4bK 0123456",
+			"0123456z9hG4bK\t", "z9hG4bK\x7f012345", "z9hG4bK\x80012345", "z9hG4bK0123456;", strings.Repeat("b", 255), strings.Repeat("b", 256),
+		} {
+			r, err := ParseRequest("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nContent-Length: 0\r\n\r\n")
+			require.NoError(t, err)
+			r.PushViaText(p, []byte(branch))
+			marksAgree(t, r.Head())
+			again, err := ParseRequest(r.String())
+			require.NoError(t, err)
+			require.Equal(t, again.Branch(), r.Branch(), "%v %q", via, branch)
+		}
+	}
 }

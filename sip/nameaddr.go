@@ -11,30 +11,37 @@ type NameAddr struct {
 }
 
 // ParseNameAddr parses one value. Without angle brackets, parameters belong to the field, not to the URI (§20.10).
-func ParseNameAddr(s string) (NameAddr, error) {
-	n, reason, at := parseNameAddr(s)
-	if reason != "" {
-		return NameAddr{}, bad("address", reason, at)
+func ParseNameAddr(s string) (n NameAddr, err error) {
+	if err = n.read(s); err != nil {
+		return NameAddr{}, err
 	}
 	return n, nil
 }
 
-func parseNameAddr(s string) (n NameAddr, reason string, at int) {
+// read is ParseNameAddr into memory of the caller's, which must be zero.
+func (n *NameAddr) read(s string) error {
+	if reason, at := n.parse(s); reason != "" {
+		return bad("address", reason, at)
+	}
+	return nil
+}
+
+func (n *NameAddr) parse(s string) (reason string, at int) {
 	p, reason, at := splitAddr(s)
 	if reason != "" {
-		return n, reason, at
+		return reason, at
 	}
 	n.Params = Params(s[p.params:p.end])
 	uri := s[p.uri:p.uriEnd]
 	if uri == "*" && !p.brackets {
 		n.Star = true
-		return n, "", 0
+		return "", 0
 	}
 	if reason, at = n.URI.parse(uri); reason != "" {
-		return n, reason, p.uri + at
+		return reason, p.uri + at
 	}
 	n.Display = unquote(trim(s[:p.display]))
-	return n, "", 0
+	return "", 0
 }
 
 // addrParts are the places of the parts of a name-addr or addr-spec.

@@ -30,13 +30,10 @@ func (h *Header) appendTo(b []byte) []byte {
 //
 //go:noinline
 func (h *Header) appendPiece(b []byte, at, end uint32) []byte {
-	var p string
 	if at&arenaBit == 0 {
-		p = h.text[at:end]
-	} else {
-		p = h.piece(at, end-at)
+		return append(b, h.text[at:end]...)
 	}
-	return append(b, p...)
+	return append(b, h.arena[at&^arenaBit:end&^arenaBit]...)
 }
 
 func (h *Header) len() int {

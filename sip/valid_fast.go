@@ -21,7 +21,7 @@ func (h *Header) plainFields(l *Limits, m Method, request bool) bool {
 			return false
 		}
 	}
-	if (h.vias[1].at != 0 || h.vias[0].list) && h.mostVias() > l.vias() {
+	if h.fewVias() > l.vias() {
 		return false
 	}
 	if v := h.value(h.field(idCallID)); run(v, 0, isPlain) < len(v) || v == "" {
@@ -38,6 +38,17 @@ func (h *Header) plainFields(l *Limits, m Method, request bool) bool {
 	}
 	f := h.field(idContact)
 	return method == m && (f == nil || plainAddr(h.value(f)))
+}
+
+// fewVias is the number of Vias where there are one or two, and else at least that.
+func (h *Header) fewVias() int {
+	switch {
+	case h.vias[1].at == 0 && !h.vias[0].list:
+		return 1
+	case h.vias[1].at == 0 && h.vias[1].list:
+		return 2
+	}
+	return h.mostVias()
 }
 
 // mostVias is how many Vias there are at most, by what their lines have room for.

@@ -32,11 +32,12 @@ type exchange struct {
 	tx   *transaction.Server // nil: stateless, or an ACK
 	mode Mode
 	own  []sip.NameAddr // our Route values, popped
+	came int            // Route values it came with
 	// strict: the Request-URI was our own Record-Route; a strict router put the real one last (§16.4).
 	strict        bool
 	routesDropped bool            // DropRoutes was called
 	prefix        [prefixLen]byte // first part of the branches we make for it; zero until the first
-	loop          uint64          // loop detection hash, 0 until asked for
+	loop          uint32          // loop detection hash, 0 until asked for
 
 	mu     sync.Mutex
 	task   task

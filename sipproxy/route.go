@@ -51,12 +51,11 @@ func (s *Server) IsLocalHost(host string, port uint16, p transport.Proto) bool {
 func (r *Request) preroute() error {
 	r.URI = r.Request.URI
 	if r.Has("Route") {
-		for n, err := range r.Request.Routes() {
-			if err != nil {
-				return err
-			}
-			r.Routes = append(r.Routes, n)
+		routes, err := r.AppendRoutes(make([]sip.NameAddr, 0, 1)) // mostly it is ours alone
+		if err != nil {
+			return err
 		}
+		r.Routes, r.came = routes, len(routes)
 	}
 	if n := len(r.Routes); n > 0 && r.URI.Params.Has("lr") && r.srv.IsLocal(r.URI) {
 		// A strict router upstream put our Record-Route into the Request-URI: the last Route is what it replaced.

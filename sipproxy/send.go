@@ -283,6 +283,9 @@ func (b *Branch) locate() step {
 
 // lookUp is locate where the target does not say where to go.
 func (b *Branch) lookUp() step {
+	if b.direct() {
+		return stepDress
+	}
 	next, res := b.route()
 	if res != nil {
 		return b.conclude(res)
@@ -294,7 +297,8 @@ func (b *Branch) lookUp() step {
 	}
 	addrs, ok := b.Of.srv.trs.ResolveNow(b.addr[:0], q)
 	if !ok {
-		b.query = &q
+		b.query = new(transport.Query) // and not &q, which would make every one escape
+		*b.query = q
 		return stepResolve
 	}
 	b.addrs = addrs
@@ -302,6 +306,21 @@ func (b *Branch) lookUp() step {
 		return b.nextAddress(transport.ErrNoAddress)
 	}
 	return stepDress
+}
+
+// direct is lookUp for what nearly every request in a call has, and every one to a gateway: no Route, and a Request-URI with an IPv4 address and no parameters.
+func (b *Branch) direct() bool {
+	u := &b.Request.URI
+	if u.Scheme != "sip" || u.Params != "" || b.Of.URI.Scheme != "sip" || b.tls || b.Request.Has("Route") {
+		return false
+	}
+	to, ok := b.Of.srv.trs.Literal(u.Host, u.Port)
+	if !ok {
+		return false
+	}
+	b.addr[0] = to
+	b.addrs = b.addr[:]
+	return true
 }
 
 // resolve waits for the DNS, on the task.
@@ -328,11 +347,29 @@ func (b *Branch) dress() step {
 	}
 	b.Request = b.base
 	if b.Try+1 < len(b.addrs) || b.Flow.Proto() == transport.UDP && !b.large && (len(r.hung().send) > 0 || b.base.Len() > largeUDP-viaRoom) {
-		b.Request = b.base.Clone()
+		b.base = r.srv.snapshot(b.base)
 	}
 	var branch [96]byte
 	r.srv.pushVia(b.Request, b.Flow, r.appendBranch(branch[:0]))
 	return stepSend
+}
+
+// snapshot is a copy of a request for a further try. Few are ever used, and one that was not makes the next one.
+func (s *Server) snapshot(r *sip.Request) *sip.Request {
+	c := s.spare.Swap(nil)
+	if c == nil {
+		return r.Clone()
+	}
+	r.CloneInto(c)
+	return c
+}
+
+// dropBase lets the copy for a further try go. When it is not the one at hand, no hook has ever seen it.
+func (b *Branch) dropBase() {
+	if b.base != nil && b.base != b.Request {
+		b.Of.srv.spare.Store(b.base)
+	}
+	b.base = nil
 }
 
 // connect fixes socket and connection for the next try.
@@ -399,7 +436,7 @@ func (b *Branch) open() error {
 		return nil
 	}
 	if b.Try+1 >= len(b.addrs) {
-		b.base = nil // the last try: nobody needs it again
+		b.dropBase() // the last try: nobody needs it again
 	}
 	client, err := b.Of.srv.txs.Request(b.Request, b.Flow, (*clientUser)(b))
 	if err == nil {

@@ -98,9 +98,11 @@ type state struct {
 	hasTCP     bool
 	count      counters
 
-	loopKey, branchKey sipKey
-	signKeys           []sipKey // one for each of Keys
+	branchKey sipKey
+	signKeys  []sipKey // one for each of Keys
+	loopSeed  uint64
 
+	spare   atomic.Pointer[sip.Request] // memory for a snapshot
 	lastVia atomic.Pointer[viaEntry]
 	viaMu   sync.Mutex
 	vias    map[viaKey]*viaEntry
@@ -211,7 +213,7 @@ func (s *Server) open(ctx context.Context) error {
 		rand.Read(k)
 		s.keys = [][]byte{k}
 	}
-	s.loopKey, s.branchKey = newSipKey(s.keys[0], "loop"), newSipKey(s.keys[0], "branch")
+	s.branchKey, s.loopSeed = newSipKey(s.keys[0], "branch"), newSipKey(s.keys[0], "loop").k0
 	for _, k := range s.keys {
 		s.signKeys = append(s.signKeys, newSipKey(k, "sign"))
 	}

@@ -2,7 +2,6 @@ package sipproxy
 
 import (
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/binary"
 )
 
@@ -33,12 +32,14 @@ func (k sipKey) sign(purpose string, parts []string) (sig [11]byte) {
 	for _, p := range parts {
 		b = putSized(b, p)
 	}
-	var sum [8]byte
-	binary.BigEndian.PutUint64(sum[:], k.sum(b))
-	base64.RawURLEncoding.Encode(sig[:], sum[:])
+	sum := k.sum(b)
+	for i := range sig { // base64.RawURLEncoding, the highest bits first
+		sig[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[sum>>58]
+		sum <<= 6
+	}
 	return sig
 }
 
 func putSized(b []byte, s string) []byte {
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }

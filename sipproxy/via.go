@@ -29,7 +29,7 @@ func (s *Server) pushVia(c *sip.Request, f transport.Flow, branch []byte) {
 }
 
 // viaText is our Via value for a flow up to the value of branch. It is made once per listener; nearly always it is the one asked for last.
-func (s *Server) viaText(f transport.Flow) string {
+func (s *Server) viaText(f transport.Flow) *sip.ViaText {
 	host, port := f.SentBy()
 	k := viaKey{f.Proto(), host, port}
 	if e := s.lastVia.Load(); e != nil && e.key == k {
@@ -40,7 +40,7 @@ func (s *Server) viaText(f transport.Flow) string {
 	e := s.vias[k]
 	if e == nil {
 		v := sip.Via{Protocol: "SIP/2.0", Transport: k.proto.ViaName(), Host: host, Port: port}
-		e = &viaEntry{k, v.String() + ";branch="}
+		e = &viaEntry{k, sip.NewViaText(v)}
 		if s.vias == nil || len(s.vias) >= maxVias {
 			s.vias = make(map[viaKey]*viaEntry)
 		}
@@ -52,7 +52,7 @@ func (s *Server) viaText(f transport.Flow) string {
 
 type viaEntry struct {
 	key  viaKey
-	text string
+	text *sip.ViaText
 }
 
 type viaKey struct {
@@ -71,7 +71,7 @@ func (r *Request) appendBranch(b []byte) []byte {
 	}
 	if r.prefix[0] == 0 {
 		p := append(r.prefix[:0], transaction.NewBranch()...)
-		p = appendHex32(append(p, '.'), uint32(r.loopHash()))
+		p = appendHex32(append(p, '.'), r.loopHash())
 		_ = append(p, '.')
 	}
 	b = append(b, r.prefix[:]...)
@@ -91,93 +91,13 @@ func appendHex64(b []byte, v uint64) []byte {
 	return appendHex32(appendHex32(b, uint32(v>>32)), uint32(v))
 }
 
-// loopHash covers what routing decisions are made of (§16.6 step 8, RFC 5393 §4.2). A request that comes back with the same value has looped; a
-// changed Request-URI is a spiral.
-func (r *Request) loopHash() uint64 {
-	if r.loop != 0 {
-		return r.loop
-	}
-	var buf [512]byte
-	u := &r.Request.URI
-	n, _, _ := r.CSeq()
-	binary.BigEndian.PutUint16(buf[:], u.Port)
-	binary.BigEndian.PutUint32(buf[2:], n)
-	b := putAll(buf[:6], &[8]string{u.Scheme, u.User, u.Password, u.Host, string(u.Params), u.Opaque, r.CallID(), r.FromTag()})
-	if r.Has("Route") {
-		b = r.putRoutes(b)
-	}
-	if r.tx != nil {
-		// Without state the branch must also fit the CANCEL and the ACK of the request, which lack these.
-		b = put(b, r.Request.ToTag())
-		b = put(b, r.Get("Proxy-Require"))
-		b = put(b, r.Get("Proxy-Authorization"))
-	}
-	r.loop = r.srv.loopKey.sum(b) | 1
-	return r.loop
-}
-
-// putAll appends the parts, each with an end that does not occur in them: a loop is less code to touch than a call for each.
-func putAll(b []byte, parts *[8]string) []byte {
-	for i := range parts {
-		if p := parts[i]; p != "" {
-			b = append(b, p...)
-		}
-		b = append(b, 0)
-	}
-	return b
-}
-
-//go:noinline
-func (r *Request) putRoutes(b []byte) []byte {
-	for v := range r.All("Route") {
-		b = put(b, v)
-	}
-	return b
-}
-
-// put appends s. One copy of the code for all that is hashed: what a message touches counts, not the call.
-//
-//go:noinline
-func put(b []byte, s string) []byte { return append(b, s...) }
-
-// looped reports whether the request passed here before with the same routing inputs (§16.3 step 4).
-func (r *Request) looped() bool {
-	var mark [9]byte
-	mark[0] = '.'
-	for i, v := len(mark)-1, uint32(r.loopHash()); i > 0; i, v = i-1, v>>4 {
-		mark[i] = "0123456789abcdef"[v&15]
-	}
-	return r.ViasContain(string(mark[:])) && r.hasLooped()
-}
-
-// hasLooped is looped for the case that some Via looks like it.
-func (r *Request) hasLooped() bool {
-	for v, err := range r.Vias() {
-		if err != nil {
-			return false
-		}
-		_, rest, _ := strings.Cut(v.Branch(), ".")
-		if len(rest) < 8 || len(rest) > 8 && rest[8] != '.' {
-			continue // not of our making
-		}
-		var own [8]byte
-		if string(appendHex32(own[:0], uint32(r.loopHash()))) != rest[:8] {
-			continue
-		}
-		if proto, _ := transport.ParseProto(v.Transport); r.srv.trs.IsLocal(v.Host, v.Port, proto) {
-			return true
-		}
-	}
-	return false
-}
-
 // appendStatelessBranch appends a function of the request that is the same for its copies, its CANCEL and its non-2xx ACK (§16.11).
 func (r *Request) appendStatelessBranch(b []byte) []byte {
 	v, _ := r.Via()
 	n, _, _ := r.CSeq()
 	b = append(b, statelessCookie...)
 	b = appendHex64(b, r.srv.statelessMAC(v, r.CallID(), r.FromTag(), n))
-	b = appendHex32(append(b, '.'), uint32(r.loopHash()))
+	b = appendHex32(append(b, '.'), r.loopHash())
 	return r.appendConnectionHint(b, v)
 }
 
@@ -214,6 +134,11 @@ func (s *Server) statelessMAC(v sip.Via, callID, fromTag string, cseq uint32) ui
 	b = binary.BigEndian.AppendUint32(b, cseq)
 	return s.branchKey.sum(b)
 }
+
+// put appends s. One copy of the code for all that is hashed: what a message touches counts, not the call.
+//
+//go:noinline
+func put(b []byte, s string) []byte { return append(b, s...) }
 
 // stableHash is the same for a request, its copies, its CANCEL and its ACK, on every proxy; it picks among addresses in stateless mode.
 func (r *Request) stableHash() uint64 {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/sipkit/sipkit/sip"
 )
 
 // errWait: the answer is not in the cache.
@@ -55,6 +57,15 @@ func (l *Layer) ResolveNow(dst []Addr, q Query) (addrs []Addr, ok bool) {
 		return dst[:0], true
 	}
 	return addrs, true
+}
+
+// Literal is ResolveNow for the host and port, 0 for none, of a sip URI without parameters. ok is false where the host is no IPv4 address, or more must be known.
+func (l *Layer) Literal(host string, port uint16) (to Addr, ok bool) {
+	ip, ok := sip.IPv4(host)
+	if !ok || len(l.udp) == 0 {
+		return to, false
+	}
+	return Addr{Proto: UDP, AddrPort: netip.AddrPortFrom(ip, cmp.Or(port, UDP.DefaultPort()))}, true
 }
 
 // Report tells the health table how a target did; failed ones are tried last for 30 s.
