@@ -40,7 +40,7 @@ type branch struct {
 
 // Fork adds branches to the fork b belongs to. It is called from OnResponse, before the response counts: to follow the contacts
 // of a 3xx, or to try one more target while b rings. A 3xx that is left without Contact then no longer counts itself.
-// It takes none once the fork is decided, and no more than Limits.Branches and a Max-Breadth that came with the request (RFC 5393)
+// It takes none once the fork is decided, and no more than Limits.Branches and the breadth of the request (RFC 5393; 60 when it says none)
 // leave room for. taken is how many it took, the first ones.
 func (b *Branch) Fork(t ...Target) (taken int) {
 	b.Of.onTask("Fork")

@@ -9,7 +9,7 @@ import (
 
 const (
 	defaultForwards = 70 // §16.6 step 3
-	defaultBreadth  = 60 // RFC 5393 §5.3
+	defaultBreadth  = 60 // RFC 5393 §5.3.3
 )
 
 // refusal is the validation that binds forwarding only (§16.3 steps 2 to 5, RFC 5393): nil when the request may go on to n targets.
@@ -70,8 +70,8 @@ func (r *Request) breadth() int {
 	return defaultBreadth
 }
 
-// shareBreadth gives a branch its part of the breadth when a Forward opens several, or the request brought one along. The parts of the
-// branches in progress never exceed what came in (RFC 5393 §5.3.3); where hooks may still fork, something is kept back for that.
+// shareBreadth gives a branch its part of the breadth, which every request that goes out says (RFC 5393 §5.3.3). The parts of the branches in progress never
+// exceed what came in; where hooks may still fork, an eighth is kept back for that.
 func (b *Branch) shareBreadth() {
 	r, f := b.Of, b.fork
 	r.mu.Lock()
@@ -85,15 +85,9 @@ func (b *Branch) shareBreadth() {
 		}
 		n = max(1, n)
 	}
-	explicit := r.Has("Max-Breadth")
-	if n == 1 && !explicit && r.spread == 0 {
-		b.shared = true
-		r.mu.Unlock()
-		return
-	}
 	left := r.breadth() - int(r.spread)
 	if len(r.hung().response) > 0 && left > n {
-		n++
+		left -= max(1, left/8)
 	}
 	share := max(1, left/n)
 	b.shared, b.share = true, int32(share)
@@ -108,12 +102,9 @@ func (b *Branch) unshare() {
 	b.share = 0
 }
 
-// narrow reports whether the request brought a Max-Breadth along that leaves none for a further branch. Called with its mu held.
+// narrow reports whether the breadth leaves none for a further branch. Called with its mu held.
 func (f *fork) narrow() bool {
 	r := f.r
-	if !r.Has("Max-Breadth") {
-		return false
-	}
 	used := int(r.spread)
 	for _, b := range f.branches {
 		if !b.ended && !b.shared {

@@ -2,6 +2,7 @@ package sipproxy_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +159,22 @@ func TestMaxBreadthIsShared(t *testing.T) {
 		bob.Refuse(486)
 		alice.Invite(t, "sip:bob@example.com", func(r *sip.Request) { r.Set("Max-Breadth", "8") }).Expect(486)
 		require.Equal(t, "4", bob.Incoming(t).Invitation().Get("Max-Breadth"))
+	})
+}
+
+// RFC 5393 §5.3.3: every request that is proxied says its breadth.
+func TestMaxBreadthIsAdded(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		serve(t, k, forks(k, "192.0.2.20"))
+		alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
+		said := func(r *sip.Request) []string { return slices.Collect(r.All("Max-Breadth")) }
+		bob.Refuse(486)
+		alice.Invite(t, "sip:bob@example.com").Expect(486)
+		require.Equal(t, []string{"60"}, said(bob.Incoming(t).Invitation()))
+		alice.Request(t, sip.MESSAGE, "sip:bob@example.com", func(r *sip.Request) { r.Add("Max-Breadth", "7"); r.Add("Max-Breadth", "9") })
+		require.Equal(t, []string{"7"}, said(bob.Received(t, sip.MESSAGE)))
+		alice.Request(t, sip.MESSAGE, "sip:bob@example.com", func(r *sip.Request) { r.Add("Max-Breadth", "61") })
+		require.Equal(t, []string{"60"}, said(bob.Received(t, sip.MESSAGE)))
 	})
 }
 
