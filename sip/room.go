@@ -49,11 +49,11 @@ func (r *Request) Clone() *Request {
 	return &m.Request
 }
 
-// CloneInto is Clone into the memory of c, which Clone has made and nobody uses any more: whoever needs copies for a moment need not allocate each.
+// CloneInto is Clone into the memory of c, which nobody uses any more: whoever needs copies for a moment need not allocate each.
+// The arena of c is not written on again, for what c was a copy of may share it.
 func (r *Request) CloneInto(c *Request) {
-	room := c.arena[:0]
 	*c = *r
-	c.unshare(room)
+	c.unshare(nil)
 }
 
 // Clone returns an independent copy that shares the text.

@@ -14,7 +14,7 @@ import (
 type branch struct {
 	fork    *fork
 	query   *transport.Query // for the DNS
-	base    *sip.Request     // the copy before a try; nil when no further try needs it
+	base    *sip.Request     // the copy before a try; nil in one behind which no further one can come
 	addrs   []transport.Addr
 	addr    [1]transport.Addr
 	client  *transaction.Client

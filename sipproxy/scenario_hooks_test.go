@@ -411,3 +411,52 @@ func (w *wrong) WrongGoroutine(what string) {
 	w.list = append(w.list, what)
 	runtime.Goexit()
 }
+
+// What the copies for further tries share with the request that went out is that one's, whatever calls come behind it.
+func TestCopiesForTriesKeepApart(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		if k.Proto != transport.UDP {
+			return // no copies are made, and nothing is sent again
+		}
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			r.OnBranch(func(b *sipproxy.Branch) { b.Request.Set("X-Edited", r.Get("X-Long")) })
+			r.OnSend(func(b *sipproxy.Branch) { b.Request.Set("X-Sent", r.CallID()) })
+			return r.Forward(ctx, at(k, r, "192.0.2.20"))
+		})
+		alice, bob := socket(t, k, "192.0.2.10"), socket(t, k, "192.0.2.20")
+		var sent []string
+		for _, long := range []int{400, 100, 30, 200, 60, 40, 500, 10} {
+			n := fmt.Sprint(len(sent))
+			alice.send(raw(k, "INVITE", "sip:b@192.0.2.20", "Via", "SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK"+n, "Call-ID", n, "X-Long", strings.Repeat(n, long)))
+			sent = append(sent, bob.read())
+			require.Contains(t, sent[len(sent)-1], "X-Edited: "+strings.Repeat(n, long)+"\r\nX-Sent: "+n+"\r\n")
+		}
+		for range sent {
+			require.Contains(t, sent, bob.read()) // each of them once more
+		}
+	})
+}
+
+// A request in whose place a hook put another one may be with whoever the hook gave it to, and is left alone.
+func TestReplacedRequestIsLeftAlone(t *testing.T) {
+	siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+		var kept *sip.Request
+		serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+			r.OnSend(func(b *sipproxy.Branch) {
+				if kept == nil {
+					kept = b.Request
+					b.Request = b.Request.Clone()
+				}
+			})
+			first := to(r, "192.0.2.20")
+			first.URI = first.URI.WithParam("transport", "tcp") // no copy for a further try
+			r.Forward(ctx, first)
+			return r.Forward(ctx, to(r, "192.0.2.30"))
+		})
+		alice, bob, carol := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20"), k.Phone("carol", "192.0.2.30")
+		bob.Refuse(486)
+		carol.Refuse(404)
+		alice.Invite(t, "sip:bob@example.com").Expect(404)
+		require.Contains(t, kept.String(), ";transport=tcp SIP/2.0\r\nVia: SIP/2.0/TCP ")
+	})
+}

@@ -339,15 +339,15 @@ func (b *Branch) resolve() {
 	}
 }
 
-// dress makes Branch.Request ready for the address b.Try points at: the flow and our Via. The base stays bare when a further try may need it.
+// dress makes Branch.Request ready for the address b.Try points at: the flow and our Via. A base stays, and bare, when a further try may need it.
 func (b *Branch) dress() step {
 	r := b.Of
 	if err := b.connect(); err != nil {
 		return b.nextAddress(err)
 	}
-	b.Request = b.base
-	if b.Try+1 < len(b.addrs) || b.Flow.Proto() == transport.UDP && !b.large && (len(r.hung().send) > 0 || b.base.Len() > largeUDP-viaRoom) {
-		b.base = r.srv.snapshot(b.base)
+	b.Request, b.base = b.base, nil
+	if b.Try+1 < len(b.addrs) || b.Flow.Proto() == transport.UDP && !b.large && (len(r.hung().send) > 0 || b.Request.Len() > largeUDP-viaRoom) {
+		b.base = r.srv.snapshot(b.Request)
 	}
 	var branch [96]byte
 	r.srv.pushVia(b.Request, b.Flow, r.appendBranch(branch[:0]))
@@ -364,12 +364,12 @@ func (s *Server) snapshot(r *sip.Request) *sip.Request {
 	return c
 }
 
-// dropBase lets the copy for a further try go. When it is not the one at hand, no hook has ever seen it.
+// dropBase lets the copy for a further try go, which nobody else has ever seen.
 func (b *Branch) dropBase() {
-	if b.base != nil && b.base != b.Request {
+	if b.base != nil {
 		b.Of.srv.spare.Store(b.base)
+		b.base = nil
 	}
-	b.base = nil
 }
 
 // connect fixes socket and connection for the next try.
@@ -449,6 +449,6 @@ func (b *Branch) open() error {
 // tooLarge reports whether the request as it stands wants TCP instead of the UDP flow at hand.
 func (b *Branch) tooLarge() bool {
 	s := b.Of.srv
-	return !b.large && !s.LargeUDP && s.hasTCP && b.Request != b.base && b.Flow.Proto() == transport.UDP && b.Target.Flow.IsZero() &&
+	return !b.large && !s.LargeUDP && s.hasTCP && b.base != nil && b.Flow.Proto() == transport.UDP && b.Target.Flow.IsZero() &&
 		b.Request.Len() > largeUDP
 }
