@@ -27,6 +27,7 @@ type config struct {
 	trace    bool
 	verbose  bool
 
+	batch      bool
 	runner     string
 	readers    int
 	cpuprofile string
@@ -50,6 +51,7 @@ func parse(args []string) (config, error) {
 	f.DurationVar(&c.drain, "drain", 0, "bound on the wait for requests in progress at SIGTERM (default 32s)")
 	f.BoolVar(&c.trace, "trace", false, "print every message")
 	f.BoolVar(&c.verbose, "v", false, "log a line a request")
+	f.BoolVar(&c.batch, "batch", true, "wait, when a message arrives, until who runs on the processor pauses (SCHED_BATCH): more calls a second, for some more milliseconds at the worst")
 	f.StringVar(&c.runner, "runner", "", "for development: coroutine or goroutine")
 	f.IntVar(&c.readers, "readers", 0, "for development: sockets per UDP address")
 	f.StringVar(&c.cpuprofile, "cpuprofile", "", "for development: write a CPU profile to this `file`")

@@ -44,6 +44,11 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	defer stop()
+	if c.batch {
+		if err := batch(); err != nil {
+			fmt.Fprintln(out, "-batch has no effect:", err)
+		}
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	s := c.server(out)
