@@ -116,6 +116,10 @@ func (h *Header) noteVia(i int, s string, at uint32) {
 //
 //go:noinline
 func (m *viaMark) readRest(s string, i int) (next viaMark) {
+	if strings.IndexByte(s, '<') >= 0 { // in angle brackets, a comma separates nothing
+		m.at = 0
+		return next
+	}
 	n := 0
 	for ; i < len(s); n++ {
 		i = listed(s, i)

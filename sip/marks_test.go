@@ -73,6 +73,7 @@ func TestMarksVia(t *testing.T) {
 		{"SIP/2.0/UDP h;branch=1, SIP/2.0/UDP ;branch=2", false},
 		{"SIP/2.0/UDP h;branch=1, SIP/2.0/UDP i;x=\"a,b\"", false},
 		{"SIP/2.0/UDP h;x=\"a,b\";branch=1, SIP/2.0/UDP i", false},
+		{"SIP/2.0/UDP h;x=<a, SIP/2.0/UDP i;x=b>;branch=2", false},
 		{"SIP/2.0/UDP h;branch=1, ", false},
 		{"SIP/2.0/UDP h;branch=1,,SIP/2.0/UDP i;branch=2", false},
 		{", SIP/2.0/UDP h;branch=1", false},
