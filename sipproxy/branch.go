@@ -30,7 +30,7 @@ type branch struct {
 	forked      bool  // Fork was called for it
 	tls         bool  // a sip request for a sips contact: it stays one and goes by TLS
 	shared      bool  // its part of the breadth was told
-	share       int32 // that part, 0 when nothing was said
+	share       int32 // that part, 0 once it was given back
 	expired     int   // we cancelled it for lack of time: the code its 487 stands for
 	timer       transaction.Timer
 	started     transaction.Instant
@@ -301,6 +301,10 @@ func (b *Branch) tryElse(res *sip.Response) bool {
 	if !res.Is(430, 503) && !silence || res.Code == 503 && res.Cause == nil && b.Target.registered() {
 		return false
 	}
+	if b.fork.narrow() { // hooks have forked with what the branch gave back
+		b.Of.srv.count.overBranches.Add(1)
+		return false
+	}
 	t := b.Target.Else[0]
 	if t.Else == nil {
 		t.Else = b.Target.Else[1:]
@@ -405,11 +409,16 @@ func (b *Branch) again() bool {
 	return true
 }
 
-// overloaded is again for a server that refuses with 503, whatever 1xx it sent before. Called with r.mu held.
+// overloaded is again for a server that refuses with 503, whatever 1xx it sent before. Where hooks saw the 503 the branch has given back its part of the
+// breadth, and what they left of it is shared anew. Called with r.mu held.
 func (b *Branch) overloaded() bool {
+	if b.share == 0 && b.fork.narrow() {
+		return false
+	}
 	heard := b.provisional
 	b.provisional = false
 	if b.again() {
+		b.shared = b.share > 0
 		return true
 	}
 	b.provisional = heard

@@ -90,8 +90,11 @@ func (b *Branch) shareBreadth() {
 		left -= max(1, left/8)
 	}
 	share := max(1, left/n)
-	b.shared, b.share = true, int32(share)
-	r.spread += b.share
+	b.shared = true
+	if !b.ended { // else nobody would give it back
+		b.share = int32(share)
+		r.spread += b.share
+	}
 	r.mu.Unlock()
 	b.Request.Set("Max-Breadth", strconv.Itoa(share))
 }

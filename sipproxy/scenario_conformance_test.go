@@ -238,6 +238,49 @@ func TestMaxBreadthOfRecursion(t *testing.T) {
 	})
 }
 
+// What a hook has forked with is not there any more for the next address of the target, or for its alternative.
+func TestMaxBreadthOfNextTry(t *testing.T) {
+	for name, target := range map[string]func(k *siptest.Kit, r *sipproxy.Request) sipproxy.Target{
+		"address": func(k *siptest.Kit, r *sipproxy.Request) sipproxy.Target { return at(k, r, "gw.example") },
+		"else": func(k *siptest.Kit, r *sipproxy.Request) sipproxy.Target {
+			t := at(k, r, "192.0.2.20")
+			t.Else = ats(k, r, "192.0.2.30")
+			return t
+		},
+	} {
+		for breadth, want := range map[string][]string{"1": {"1"}, "2": {"1", "1"}, "5": {"2", "2"}} {
+			t.Run(name+" "+breadth, func(t *testing.T) {
+				siptest.Run(t, func(t *testing.T, k *siptest.Kit) {
+					k.Network.SetDNS(siptest.DNS{IP: map[string][]string{"gw.example": {"192.0.2.20", "192.0.2.30"}}})
+					serve(t, k, func(ctx context.Context, r *sipproxy.Request) *sip.Response {
+						r.OnResponse(func(b *sipproxy.Branch, res *sip.Response) {
+							if res.Code == 503 {
+								b.Fork(at(k, r, "192.0.2.40"))
+							}
+						})
+						return r.Forward(ctx, target(k, r))
+					})
+					alice, bob := k.Phone("alice", "192.0.2.10"), k.Phone("bob", "192.0.2.20")
+					next, forked := k.Phone("next", "192.0.2.30"), k.Phone("forked", "192.0.2.40")
+					bob.Refuse(503)
+					next.Ring()
+					forked.Ring()
+					call := alice.Invite(t, "sip:bob@example.com", func(r *sip.Request) { r.Set("Max-Breadth", breadth) })
+					call.Expect(180)
+					require.Equal(t, want[0], forked.Incoming(t).Invitation().Get("Max-Breadth"))
+					if len(want) > 1 {
+						require.Equal(t, want[1], next.Incoming(t).Invitation().Get("Max-Breadth"))
+					} else {
+						next.NoCall(t, time.Second)
+					}
+					call.Cancel()
+					require.Equal(t, 487, call.Final().Code)
+				})
+			})
+		}
+	}
+}
+
 // Contract 1: a receipt that the handler edits is logged; what went upstream went.
 func TestEditedReceiptIsLogged(t *testing.T) {
 	for _, edited := range []bool{false, true} {

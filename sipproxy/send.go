@@ -346,6 +346,9 @@ func (b *Branch) dress() step {
 		return b.nextAddress(err)
 	}
 	b.Request, b.base = b.base, nil
+	if !b.shared {
+		b.shareBreadth() // once more, see overloaded
+	}
 	if b.Try+1 < len(b.addrs) || b.Flow.Proto() == transport.UDP && !b.large && (len(r.hung().send) > 0 || b.Request.Len() > largeUDP-viaRoom) {
 		b.base = r.srv.snapshot(b.Request)
 	}

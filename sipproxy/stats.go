@@ -16,7 +16,7 @@ type Stats struct {
 	Invalid          uint64 // messages that validation refused
 	Discarded        uint64 // requests that Accept discarded
 	OverLimit        uint64 // requests refused with 503 by Limits
-	OverBranches     uint64 // targets not tried because of Limits.Branches
+	OverBranches     uint64 // targets not tried because of Limits.Branches or Max-Breadth
 	Drained          uint64 // requests refused with 503 while draining
 	Silenced         uint64 // requests deliberately left without a final response
 	Panics           uint64 // panics of handlers and hooks
