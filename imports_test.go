@@ -20,7 +20,7 @@ var floors = map[string]int{
 	"sip": 0, "transport": 1, "transaction": 2, "sipproxy": 3,
 	"recordroute": 4, "dialog": 4, "registrar": 4, "nat": 4, "rtprelay": 4,
 	"sipproxy/middleware": 4, "sipproxy/auth": 4, "sipproxy/dispatcher": 4, "sipproxy/admin": 4, "sipproxy/siptest": 4,
-	"examples": 5, "interop": 5, "bench": 5,
+	"examples": 5, "interop": 5, "bench": 5, "examples/internal": 4,
 	"internal": -1,
 }
 

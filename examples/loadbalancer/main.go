@@ -17,6 +17,7 @@ import (
 	"runtime/pprof"
 	"syscall"
 
+	"github.com/sipkit/sipkit/examples/internal/lines"
 	"github.com/sipkit/sipkit/sipproxy"
 )
 
@@ -51,8 +52,10 @@ func run(args []string, out io.Writer) error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
-	s := c.server(out)
-	go announce(ctx, s, out)
+	log := lines.New(out)
+	defer func() { _ = log.Close() }()
+	s := c.server(log)
+	go announce(ctx, s, log)
 	return s.Run(ctx)
 }
 

@@ -17,6 +17,8 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
+
+	"github.com/sipkit/sipkit/examples/internal/lines"
 )
 
 func main() {
@@ -45,7 +47,7 @@ func run(args []string, out io.Writer) error {
 		fmt.Fprintln(out, "no mistake found")
 		return nil
 	}
-	log := newLines(out)
+	log := lines.New(out)
 	defer func() { _ = log.Close() }()
 	p, err := c.build(log)
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package lines
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ func (w *slowly) Write(b []byte) (int, error) {
 func TestLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &slowly{gate: make(chan struct{})}
-		l := newLines(w)
+		l := New(w)
 		want := ""
 		for i := range 100 { // nobody waits for the writer
 			n, err := fmt.Fprintf(l, "line %d\n", i)
@@ -51,7 +51,7 @@ func TestLines(t *testing.T) {
 func TestLinesUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &slowly{gate: make(chan struct{})}
-		l := newLines(w)
+		l := New(w)
 		_, _ = l.Write([]byte("first\n"))
 		synctest.Wait() // in hand
 		large := strings.Repeat("x", maxWaiting) + "\n"
@@ -73,5 +73,20 @@ func TestLinesUnread(t *testing.T) {
 		require.NotContains(t, got, "lost\nlost")
 		require.Contains(t, got, "lines=500\n")
 		require.True(t, strings.HasSuffix(got, "last\n"))
+	})
+}
+
+// Nor does it keep the server from ending.
+func TestLinesUnreadAtClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &slowly{gate: make(chan struct{})}
+		l := New(w)
+		_, _ = l.Write([]byte("last\n"))
+		start := time.Now()
+		require.ErrorIs(t, l.Close(), errUnread)
+		require.Equal(t, patience, time.Since(start))
+		close(w.gate)
+		<-l.done
+		require.Equal(t, "last\n", w.String())
 	})
 }

@@ -1,16 +1,18 @@
-package main
+// Package lines is how the example servers write their logs.
+package lines
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 )
 
-// lines writes on a goroutine of its own what others write into it, so that a slow terminal or log does not hold up the readers of the sockets. What is
+// A Writer writes on a goroutine of its own what others write into it, so that a slow terminal or log does not hold up the readers of the sockets. What is
 // waiting goes out in one write. Beyond maxWaiting bytes writers wait after all, but not for a log that nobody has read from for patience: then
 // lines are dropped, and when it is read again it says how many. Calls go on without a log; they would not if each waited for it.
-type lines struct {
+type Writer struct {
 	out io.Writer
 
 	mu      sync.Mutex
@@ -29,15 +31,16 @@ const (
 	patience   = time.Second
 )
 
-func newLines(out io.Writer) *lines {
-	l := &lines{out: out, done: make(chan struct{})}
+// New gives a Writer to out. Close ends it.
+func New(out io.Writer) *Writer {
+	l := &Writer{out: out, done: make(chan struct{})}
 	l.changed.L = &l.mu
 	go l.run()
 	return l
 }
 
 // Write implements io.Writer.
-func (l *lines) Write(b []byte) (int, error) {
+func (l *Writer) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.waiting) > maxWaiting && !l.closed && !l.stuck {
@@ -57,13 +60,13 @@ func (l *lines) Write(b []byte) (int, error) {
 }
 
 // watch sees to it that those who wait hear when patience is over.
-func (l *lines) watch() {
+func (l *Writer) watch() {
 	if l.overdue == nil {
 		l.overdue = time.AfterFunc(patience, l.late) // from now: the last write may be long over, and the next about to begin
 	}
 }
 
-func (l *lines) late() {
+func (l *Writer) late() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.overdue = nil
@@ -71,7 +74,7 @@ func (l *lines) late() {
 	l.changed.Broadcast()
 }
 
-func (l *lines) run() {
+func (l *Writer) run() {
 	defer close(l.done)
 	var b []byte
 	for {
@@ -94,12 +97,20 @@ func (l *lines) run() {
 	}
 }
 
-// Close writes what is waiting.
-func (l *lines) Close() error {
+// Close writes what is waiting, but does not wait longer than patience for somebody to read it.
+func (l *Writer) Close() error {
 	l.mu.Lock()
 	l.closed = true
 	l.changed.Broadcast()
 	l.mu.Unlock()
-	<-l.done
-	return nil
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-l.done:
+		return nil
+	case <-late.C:
+		return errUnread
+	}
 }
+
+var errUnread = errors.New("lines: nobody read the log to its end")
