@@ -186,8 +186,19 @@ func (s *Server) serveCancel(m *sip.Request, f transport.Flow, tx *transaction.S
 	}
 	if r != nil && r.Method == sip.INVITE {
 		s.count.canceled.Add(1)
-		r.cancel(ErrCanceled, m.Get("Reason"))
+		r.cancel(ErrCanceled, reasons(m))
 	}
+}
+
+// reasons is what a CANCEL says in its Reason fields, of which each protocol may have one (RFC 3326 §2), as the one list that they are (§7.3.1).
+func reasons(m *sip.Request) (list string) {
+	for v := range m.All("Reason") {
+		if list != "" {
+			list += ", "
+		}
+		list += v
+	}
+	return list
 }
 
 // discardUser is the user of transactions whose fate concerns nobody.

@@ -28,9 +28,12 @@ func TestCancelOfAFork(t *testing.T) {
 		call := alice.Invite(t, "sip:bob@example.com")
 		call.Expect(180)
 		m := mute.Incoming(t)
-		call.Cancel(func(r *sip.Request) { r.Set("Reason", "SIP;cause=600") })
+		call.Cancel(func(r *sip.Request) {
+			r.Add("Reason", "SIP;cause=600")
+			r.Add("Reason", "Q.850;cause=17") // one for each protocol (RFC 3326 §2)
+		})
 		cancel := bob.Incoming(t).ExpectCancel()
-		require.Equal(t, "SIP;cause=600", cancel.Get("Reason"))
+		require.Equal(t, "SIP;cause=600, Q.850;cause=17", cancel.Get("Reason"), "§7.3.1")
 		require.Len(t, slices.Collect(cancel.Values("Via")), 1, "§9.1")
 		call.Nothing(2 * time.Second) // mute has said nothing, so it is not cancelled yet
 		m.Ring()
