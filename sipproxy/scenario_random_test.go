@@ -51,7 +51,10 @@ func planned(k *siptest.Kit, lossy bool) sipproxy.HandlerFunc {
 			})
 		}
 		if d.IntN(3) == 0 {
-			r.OnSend(func(b *sipproxy.Branch) { b.Request.Set("X-Sent", "1") })
+			r.OnBranch(func(b *sipproxy.Branch) {
+				b.Request.Set("X-Own", strings.Repeat(r.CallID()+" ", 1+dice(r.Request, 3).IntN(30)))
+			})
+			r.OnSend(func(b *sipproxy.Branch) { b.Request.Add("X-Own", r.CallID()) })
 		}
 		if d.IntN(4) == 0 {
 			sipproxy.Block(ctx, func() { time.Sleep(time.Duration(d.IntN(300)) * time.Millisecond) })
@@ -153,6 +156,7 @@ type watch struct {
 	proxy string
 	mu    sync.Mutex
 	rang  map[string]bool   // our branches that got a 1xx
+	sent  map[string]string // INVITE by our branch
 	ended map[string]string // final status line and To tag by the caller's branch and method
 }
 
@@ -171,8 +175,24 @@ func (w *watch) packet(p siptest.Packet) {
 		w.rang[branch] = true
 	case !isResponse && ours && method == sip.CANCEL && !w.rang[branch]:
 		w.t.Errorf("a CANCEL without a 1xx (§9.1):\n%s", m)
+	case !isResponse && ours && method == sip.INVITE:
+		w.downstream(branch, m)
 	case isResponse && ours:
 		w.upstream(branch+" "+string(method), res)
+	}
+}
+
+// downstream: what hooks wrote is in the request they wrote it into, and when that is sent again it is the same (§17.1.1.2).
+func (w *watch) downstream(branch string, m sip.Message) {
+	now := m.String()
+	if before, again := w.sent[branch]; again && before != now {
+		w.t.Errorf("sent again as\n%s\nwhat was\n%s", now, before)
+	}
+	w.sent[branch] = now
+	for v := range m.Head().All("X-Own") {
+		if strings.Trim(strings.ReplaceAll(v, m.Head().CallID(), ""), " ") != "" {
+			w.t.Errorf("what a hook wrote into another request:\n%s", now)
+		}
 	}
 }
 
@@ -204,7 +224,7 @@ func TestRandomCalls(t *testing.T) {
 				suite.Protos = []transport.Proto{transport.UDP}
 			}
 			suite.Run(t, func(t *testing.T, k *siptest.Kit) {
-				w := &watch{t: t, proxy: "192.0.2.101", rang: map[string]bool{}, ended: map[string]string{}}
+				w := &watch{t: t, proxy: "192.0.2.101", rang: map[string]bool{}, sent: map[string]string{}, ended: map[string]string{}}
 				k.Network.Tap(w.packet)
 				link := siptest.Link{Delay: time.Millisecond}
 				if lossy {
