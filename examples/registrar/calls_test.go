@@ -185,6 +185,22 @@ func TestRedirections(t *testing.T) {
 		call.Ack()
 		x.talk(call, carol.Incoming(x))
 	})
+	t.Run("highest q", func(t *testing.T) { // §16.6: from highest qvalue to lowest; without one it is 1
+		for _, contacts := range [][]string{
+			{"<" + at("dave") + ">;q=0.1", "<" + at("carol") + ">;q=0.9"},
+			{"<" + at("dave") + ">;q=0.7", "<" + at("carol") + ">"},
+			{"<" + at("carol") + ">;q=0.5", "<" + at("dave") + ">;q=0.50"},
+			{"<" + at("dave") + ">;q=high", "<" + at("carol") + ">;q=0.001"},
+		} {
+			scenario(t, settings(), func(x *exchange) {
+				alice, bob := x.registered("alice", "192.0.2.1"), x.registered("bob", "192.0.2.2")
+				carol, dave := x.registered("carol", "192.0.2.3"), x.registered("dave", "192.0.2.4")
+				bob.Redirect(302, contacts...)
+				x.talk(alice.Call(x, at("bob")), carol.Incoming(x))
+				dave.NoCall(x, time.Second)
+			})
+		}
+	})
 	t.Run("circle", func(t *testing.T) {
 		scenario(t, settings(), func(x *exchange) {
 			bob := x.registered("bob", "192.0.2.2")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sipkit/sipkit/nat"
@@ -158,18 +159,34 @@ func (p *proxy) ring(ctx context.Context, r *sipproxy.Request, uri sip.URI) *sip
 	return r.ForwardInTurn(ctx, targets...)
 }
 
-// redirected is the first user of ours that a 3xx names and that was not tried yet, by a sips URI if the request had one, and by none if not (RFC 5630 §5.3). Elsewhere only
+// redirected is the user of ours that a 3xx prefers of those not tried yet, by a sips URI if the request had one, and by none if not (RFC 5630 §5.3). Elsewhere only
 // the owner of the phone could call, and he is not the caller.
-func (p *proxy) redirected(res *sip.Response, tried []sip.URI) (sip.URI, bool) {
+func (p *proxy) redirected(res *sip.Response, tried []sip.URI) (next sip.URI, ok bool) {
 	if p.c.redirects != "follow" || len(tried) > maxRedirects {
-		return sip.URI{}, false
+		return next, false
 	}
+	best := -1.0
 	for c, err := range res.Contacts() {
-		if err == nil && !c.Star && c.URI.User != "" && c.URI.IsSIPS() == tried[0].IsSIPS() && p.forUs(&c.URI) && !slices.ContainsFunc(tried, c.URI.Equal) {
-			return c.URI, true
+		if err != nil || c.Star || c.URI.User == "" || c.URI.IsSIPS() != tried[0].IsSIPS() || !p.forUs(&c.URI) || slices.ContainsFunc(tried, c.URI.Equal) {
+			continue
+		}
+		if q := preference(c); q > best { // of equal ones the first
+			best, next = q, c.URI
 		}
 	}
-	return sip.URI{}, false
+	return next, best >= 0
+}
+
+// preference is the q of a contact (§16.6, §20.10): 1 without one, 0 where it is no number.
+func preference(c sip.NameAddr) float64 {
+	text, ok := c.Params.Get("q")
+	if !ok {
+		return 1
+	}
+	if q, err := strconv.ParseFloat(text, 64); err == nil && q > 0 {
+		return q
+	}
+	return 0
 }
 
 // maxRedirects bounds chains of forwarding phones.
