@@ -107,10 +107,11 @@ func (r *Response) startFault() *Fault {
 
 func (h *Header) oversize(l *Limits) *Fault {
 	size := h.len()
+	cut := h.flags&tooLarge != 0 // on a stream: within the header, or behind it
 	switch {
-	case size > l.messageBytes() || h.flags&tooLarge != 0:
+	case size > l.messageBytes() || cut && h.flags&noTail == 0:
 		return fault(513, "", "over "+strconv.Itoa(l.messageBytes())+" bytes")
-	case size-len(h.Body()) > l.headerBytes():
+	case size-len(h.Body()) > l.headerBytes() || cut:
 		return fault(513, "", "header over "+strconv.Itoa(l.headerBytes())+" bytes")
 	case int(h.count) > l.fields() || h.flags&tooMany != 0:
 		return fault(513, "", "over "+strconv.Itoa(l.fields())+" header fields")
