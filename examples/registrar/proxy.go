@@ -31,6 +31,7 @@ type proxy struct {
 	server *sipproxy.Server
 
 	flood       *middleware.RateLimit
+	sanity      middleware.Sanity
 	calls       *dialog.Tracker
 	router      recordroute.Router
 	registering *auth.Digest
@@ -104,6 +105,7 @@ func (p *proxy) assemble() {
 	c := p.c
 	p.trusted = middleware.NewPrefixes(c.trusted...)
 	p.flood = &middleware.RateLimit{Exempt: slices.Concat(loopback(), p.gateways(), c.trusted)}
+	p.sanity = middleware.Sanity{Supported: "path, outbound, gruu"} // what the registrar below has
 	p.screen = &nat.Screen{Names: true, Allow: slices.Concat(p.gateways(), p.mailServers(), c.trusted)}
 	if c.alias {
 		p.fix = &nat.Fix{Screen: p.screen}

@@ -12,26 +12,25 @@ import (
 	"github.com/sipkit/sipkit/sip"
 	"github.com/sipkit/sipkit/sipproxy"
 	"github.com/sipkit/sipkit/sipproxy/auth"
-	"github.com/sipkit/sipkit/sipproxy/middleware"
 )
 
 // handler is the routing logic. The names on the right are those of the route blocks of Kamailio's default configuration. CANCEL, copies
 // and ACKs to failures need no line here: the engine sees to them.
 func (p *proxy) handler() sipproxy.Handler {
 	return sipproxy.Chain{
-		p.flood.Middleware,             // REQINIT: no more requests than a phone has reason for
-		middleware.Sanity{}.Middleware, // REQINIT: scanners get silence, OPTIONS for us 200
-		nat.Keep,                       // NATDETECT: phones learn how often to send keepalives
-		p.registers,                    // NATDETECT, AUTH, REGISTRAR: what follows is for calls
-		p.screen.Middleware,            // NATDETECT: nobody sends us where he cannot go himself
-		p.contacts,                     // NATDETECT: Contact aliases as Kamailio has them
-		p.calls.Middleware,             // accounting
-		p.media,                        // MANAGE_BRANCH, MANAGE_REPLY, MANAGE_FAILURE: media through a relay
-		p.calling.Withhold,             // WITHINDLG: nobody else sees credentials for us
-		p.router.Middleware,            // WITHINDLG, record routing, no preloaded routes
-		p.registering.Middleware,       // AUTH: 401
-		p.calling.Middleware,           // AUTH: 407
-		p.own.Middleware,               // AUTH: users are who they say
+		p.flood.Middleware,       // REQINIT: no more requests than a phone has reason for
+		p.sanity.Middleware,      // REQINIT: scanners get silence, OPTIONS for us 200
+		nat.Keep,                 // NATDETECT: phones learn how often to send keepalives
+		p.registers,              // NATDETECT, AUTH, REGISTRAR: what follows is for calls
+		p.screen.Middleware,      // NATDETECT: nobody sends us where he cannot go himself
+		p.contacts,               // NATDETECT: Contact aliases as Kamailio has them
+		p.calls.Middleware,       // accounting
+		p.media,                  // MANAGE_BRANCH, MANAGE_REPLY, MANAGE_FAILURE: media through a relay
+		p.calling.Withhold,       // WITHINDLG: nobody else sees credentials for us
+		p.router.Middleware,      // WITHINDLG, record routing, no preloaded routes
+		p.registering.Middleware, // AUTH: 401
+		p.calling.Middleware,     // AUTH: 407
+		p.own.Middleware,         // AUTH: users are who they say
 	}.ThenFunc(p.route)
 }
 

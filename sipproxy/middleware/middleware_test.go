@@ -143,7 +143,12 @@ func TestMaxForwards(t *testing.T) {
 
 func TestSanity(t *testing.T) {
 	on(t, chained(middleware.Sanity{MessageBytes: 2000, URIBytes: 100, FromTag: true}.Middleware), func(s *stage) {
-		s.alice.Request(s, sip.OPTIONS, "sip:192.0.2.10").Expect(200)
+		ours := s.alice.Request(s, sip.OPTIONS, "sip:192.0.2.10").Expect(200)
+		for _, name := range []string{"Accept", "Accept-Encoding", "Accept-Language", "Supported"} {
+			require.True(s, ours.Has(name), "§11.2: %s", name)
+		}
+		require.False(s, ours.Has("Allow"), "§11.2")
+		require.Empty(s, ours.Get("Supported"), "§20.37: none")
 		s.alice.Request(s, sip.OPTIONS, "sip:192.0.2.10", set("Max-Forwards", "0")).Expect(200)
 		s.alice.Request(s, sip.OPTIONS, bob).Expect(200)
 		s.bob.Received(s, sip.OPTIONS) // the third only
@@ -172,6 +177,12 @@ func TestSanityFromTag(t *testing.T) {
 	on(t, chained(middleware.Sanity{}.Middleware), func(s *stage) {
 		s.bob.Lenient = true
 		require.Contains(s, request(s), "200 OK")
+	})
+}
+
+func TestSanitySupported(t *testing.T) {
+	on(t, chained(middleware.Sanity{Supported: "path, gruu"}.Middleware), func(s *stage) {
+		require.True(s, s.alice.Request(s, sip.OPTIONS, "sip:192.0.2.10").Expect(200).HasToken("Supported", "gruu"))
 	})
 }
 

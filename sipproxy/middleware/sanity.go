@@ -27,6 +27,7 @@ type Sanity struct {
 	// RouteOptions leaves OPTIONS for the proxy itself to the next handler. Otherwise it is answered with 200 (§11.2) when
 	// the Request-URI is this server without a user.
 	RouteOptions bool
+	Supported    string // told in that answer: option tags of the extensions that the server has, as in "path, gruu"
 }
 
 // scanners are the names that tools for finding and guessing SIP accounts are known by.
@@ -49,10 +50,20 @@ func (s Sanity) Middleware(next sipproxy.Handler) sipproxy.Handler {
 			return refusal(r, fault)
 		}
 		if !s.RouteOptions && keepalive(r) {
-			return r.Reply(200)
+			return s.capabilities(r)
 		}
 		return next.ServeSIP(ctx, r)
 	})
+}
+
+// capabilities lists what a proxy can do: it takes bodies as they come, and is not the one to say which methods are allowed (§11.2).
+func (s *Sanity) capabilities(r *sipproxy.Request) *sip.Response {
+	res := r.Reply(200)
+	res.Add("Accept", "*/*")
+	res.Add("Accept-Encoding", "*")
+	res.Add("Accept-Language", "*")
+	res.Add("Supported", s.Supported) // empty: none (§20.37)
+	return res
 }
 
 func (s Sanity) fault(r *sipproxy.Request) *sip.Fault {
