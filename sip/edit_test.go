@@ -293,3 +293,27 @@ func TestRevision(t *testing.T) {
 		require.True(t, seen[r.Revision()], "printing is no edit")
 	}
 }
+
+func TestMaxBreadth(t *testing.T) {
+	const start, end = "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h\r\n", "Content-Length: 0\r\n\r\n"
+	for _, tc := range []struct {
+		fields string
+		n      int
+		bad    bool
+		set    string
+	}{
+		{"", 0, true, "Max-Breadth: 3\r\n"},
+		{"Max-Breadth: 60\r\n", 60, false, "Max-Breadth: 3\r\n"},
+		{"max-breadth:7\r\nMax-Breadth: 9\r\n", 7, false, "max-breadth:3\r\n"},
+		{"Max-Breadth: many\r\n", 0, true, "Max-Breadth: 3\r\n"},
+		{"Max-Breadth:\r\n", 0, true, "Max-Breadth: 3\r\n"},
+	} {
+		r, err := ParseRequest(start + tc.fields + end)
+		require.NoError(t, err)
+		n, err := r.MaxBreadth()
+		require.Equal(t, tc.n, n, tc.fields)
+		require.Equal(t, tc.bad, err != nil, tc.fields)
+		r.SetMaxBreadth(3)
+		require.Equal(t, start+tc.set+end, r.String())
+	}
+}

@@ -183,6 +183,9 @@ func appendRport(b []byte, rport uint16) []byte {
 // SetMaxForwards writes the Max-Forwards field.
 func (h *Header) SetMaxForwards(n int) { h.setNumber(idMaxForwards, n) }
 
+// SetMaxBreadth writes the Max-Breadth field (RFC 5393 §5.3.1).
+func (h *Header) SetMaxBreadth(n int) { h.setNumber(idMaxBreadth, n) }
+
 // setNumber writes a field whose value is a number, once; a received field keeps its name as written and its place.
 func (h *Header) setNumber(id fieldID, n int) {
 	h.begin()
@@ -196,7 +199,7 @@ func (h *Header) setNumber(id fieldID, n int) {
 	}
 	b, _ := h.reopen(f)
 	h.shut(f, appendInt(b, n))
-	if h.flags&twice != 0 {
+	if h.flags&twice != 0 || id-idVia >= placedIDs { // others are not counted
 		h.delFrom(id, "", h.first(id)+1)
 	}
 }

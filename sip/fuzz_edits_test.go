@@ -22,7 +22,7 @@ var (
 		"<sip:a@b>;tag=8;tag=9", "<tel:1>;tag=a", "<sip:a@[::1]>;tag=b", "", "<sip:a@b>;tag",
 	}
 	someBranches = []string{"z9hG4bK0123456.7", "z9hG4bK", "z9hG4bKs12345678;i=5060", "z9hG4bK,SIP/2.0/UDP z", "z9hG4bK\r\n12345", "", "z9hG4bK\"1234567", strings.Repeat("b", 300)}
-	someFields   = []string{"Via", "v", "From", "t", "Route", "Contact", "Call-ID", "CSeq", "Content-Length", "X-Other", "Max-Forwards"}
+	someFields   = []string{"Via", "v", "From", "t", "Route", "Contact", "Call-ID", "CSeq", "Content-Length", "X-Other", "Max-Forwards", "Max-Breadth"}
 )
 
 // FuzzEdits makes a message and edits it, both as plan says, and wants what a message knows of itself to be what one finds who reads what was sent.
@@ -158,6 +158,7 @@ func (p *planned) edit(h *Header, n int) {
 		h.SetToTag(pick(p, "new", "a longer one than that"))
 	default:
 		h.SetMaxForwards(p.n(100))
+		h.SetMaxBreadth(p.n(100))
 	}
 }
 

@@ -235,6 +235,12 @@ func (h *Header) MaxForwards() (n int, err error) {
 	return int(u), err
 }
 
+// MaxBreadth is the Max-Breadth field (RFC 5393 §5.3.1).
+func (h *Header) MaxBreadth() (n int, err error) {
+	u, err := h.number(idMaxBreadth, 1<<31-1)
+	return int(u), err
+}
+
 // Expires is the Expires field, in seconds.
 func (h *Header) Expires() (seconds uint32, err error) {
 	u, err := h.number(idExpires, 1<<32-1)

@@ -1,7 +1,6 @@
 package sipproxy
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/sipkit/sipkit/sip"
@@ -60,12 +59,10 @@ func (r *Request) forwards() int {
 	return n - 1
 }
 
-// breadth is the number of branches the request may still open in all (RFC 5393 §5).
+// breadth is the number of branches the request may still open in all (RFC 5393 §5). What is no number counts as absent.
 func (r *Request) breadth() int {
-	if v := r.Get("Max-Breadth"); v != "" {
-		if n, err := strconv.Atoi(v); err == nil && n >= 0 {
-			return min(n, defaultBreadth) // §5.3.3: what exceeds our own bound is overwritten
-		}
+	if n, err := r.MaxBreadth(); err == nil {
+		return min(n, defaultBreadth) // §5.3.3: what exceeds our own bound is overwritten
 	}
 	return defaultBreadth
 }
@@ -96,7 +93,7 @@ func (b *Branch) shareBreadth() {
 		r.spread += b.share
 	}
 	r.mu.Unlock()
-	b.Request.Set("Max-Breadth", strconv.Itoa(share))
+	b.Request.SetMaxBreadth(share)
 }
 
 // unshare gives back the breadth of a branch that has its final response. Called with r.mu held.

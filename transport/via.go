@@ -3,6 +3,7 @@ package transport
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/sipkit/sipkit/sip"
 )
@@ -31,10 +32,10 @@ func markSource(q *sip.Request, from netip.AddrPort, s *sources, force bool) {
 	if err != nil {
 		return // Valid names the fault
 	}
-	_, rport := v.Params.Get("rport")
-	if !rport {
+	bare := branchOnly(&v)
+	if bare || !v.Params.Has("rport") {
 		same := v.Host == s.text(from.Addr()) || sameIP(v.Host, from.Addr())
-		if same && !v.Params.Has("received") {
+		if same && (bare || !v.Params.Has("received")) {
 			return
 		}
 		if same || !force {
@@ -43,6 +44,13 @@ func markSource(q *sip.Request, from netip.AddrPort, s *sources, force bool) {
 		}
 	}
 	q.SetViaReceived(s.text(from.Addr()), from.Port())
+}
+
+// branchOnly: nothing but the branch needs to be looked for in the parameters of v.
+func branchOnly(v *sip.Via) bool {
+	const branch = ";branch="
+	p := string(v.Params)
+	return strings.HasPrefix(p, branch) && strings.IndexByte(p[len(branch):], ';') < 0
 }
 
 func sameIP(host string, addr netip.Addr) bool {
@@ -66,12 +74,14 @@ func (l *Layer) ReplyFlow(f Flow, top sip.Via) Flow {
 		f.remote = netip.AddrPortFrom(f.Remote().AddrPort.Addr(), port)
 		return f
 	}
-	if maddr, ok := viaMaddr(top); ok {
-		f.remote = netip.AddrPortFrom(maddr, port)
-		return f
-	}
-	if _, ok := top.Params.Get("rport"); ok {
-		return f
+	if !branchOnly(&top) {
+		if maddr, ok := viaMaddr(top); ok {
+			f.remote = netip.AddrPortFrom(maddr, port)
+			return f
+		}
+		if top.Params.Has("rport") {
+			return f
+		}
 	}
 	f.remote = netip.AddrPortFrom(source.Addr(), port)
 	return f
