@@ -3,6 +3,7 @@ package dialog_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sipkit/sipkit/dialog"
@@ -79,6 +80,7 @@ func TestEndOfCancelled(t *testing.T) {
 		call := alice.Invite(t, "sip:bob@example.com")
 		call.Expect(180)
 		call.Cancel()
+		synctest.Wait() // for the proxy to have read it
 		require.NoError(t, tr.End(t.Context(), tr.ByCallID(call.ID())[0].ID, "root"))
 		bob.Incoming(t).ExpectCancel()
 		call.Expect(487)

@@ -86,7 +86,7 @@ func trim(m sip.Message) {
 }
 
 // checkTrace reads every message that a proxy sent by RFC 3261: each is valid; a forwarded request differs from the received
-// one in what §16.6 allows only, a forwarded response in its top Via only (§16.7 step 3); there is one final response for each transaction; ACK
+// one in what §16.6 allows only and says Max-Breadth (RFC 5393 §5.3.3), a forwarded response in its top Via only (§16.7 step 3); there is one final response for each transaction; ACK
 // and CANCEL of a hop belong to its INVITE (§9.1, §17.1.1.3).
 func checkTrace(t *testing.T, p proxy) {
 	t.Helper()
@@ -147,6 +147,9 @@ func checkRequest(t *testing.T, before []packet, p packet, m *sip.Request, invit
 	is, err := m.MaxForwards()
 	require.NoError(t, err)
 	require.Equal(t, was-1, is, "Max-Forwards of\n%s", m)
+	breadth, err := m.MaxBreadth()
+	require.NoError(t, err)
+	require.Positive(t, breadth, "Max-Breadth of\n%s", m)
 }
 
 // findRequest finds what the proxy received and now forwards.
@@ -193,7 +196,7 @@ func viaBranches(m sip.Message) func(yield func(string) bool) {
 func rest(m sip.Message, request bool) (fields []string) {
 	own := []string{"Via"}
 	if request {
-		own = append(own, "Max-Forwards", "Route", "Record-Route")
+		own = append(own, "Max-Forwards", "Max-Breadth", "Route", "Record-Route")
 	}
 	for name, value := range m.Head().Fields() {
 		if !slices.Contains(own, name) {
