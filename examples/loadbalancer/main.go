@@ -45,15 +45,15 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	defer stop()
-	if c.batch {
-		if err := batch(); err != nil {
-			fmt.Fprintln(out, "-batch has no effect:", err)
-		}
-	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	log := lines.New(out)
 	defer func() { _ = log.Close() }()
+	if c.batch {
+		if err := batch(); err != nil {
+			fmt.Fprintln(log, "-batch has no effect:", err)
+		}
+	}
 	s := c.server(log)
 	go announce(ctx, s, log)
 	return s.Run(ctx)
