@@ -23,7 +23,11 @@ type natTrace struct {
 // checkNAT reads a trace of registrations and calls from behind NAT by REQUIREMENTS 140 to 147.
 func checkNAT(t *testing.T, o *office) {
 	t.Helper()
-	c := &natTrace{T: t, packets: readTrace(t, withoutLog(o.output())), server: o.addr["udp"], from: make(map[string]string)}
+	text := settled(t, func() string {
+		poll(t, "both BYEs, received and sent, in the trace", func() bool { return strings.Count(o.output(), "\nBYE sip:") >= 4 })
+		return withoutLog(o.output())
+	})
+	c := &natTrace{T: t, packets: readTrace(t, text), server: o.addr["udp"], from: make(map[string]string)}
 	for _, p := range c.packets {
 		c.everywhere(p)
 	}

@@ -68,6 +68,17 @@ func whole(text string) bool {
 	return ok && (!strings.Contains(head, "\nContent-Type:") || strings.Contains(body, "\n\n"))
 }
 
+// settled is a trace to which nothing is added any more: the programs may have a message before the trace has come through the pipe.
+func settled(t *testing.T, output func() string) (text string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		last := text
+		text = output()
+		return text == last && whole(text)
+	}, time.Minute, 20*time.Millisecond, "the last message is cut, or messages keep coming")
+	return text
+}
+
 // bodySize counts the bytes behind the empty line. Bodies end with one line end.
 func bodySize(text string) int {
 	_, body, _ := strings.Cut(text, "\r\n\r\n")
@@ -90,13 +101,7 @@ func trim(m sip.Message) {
 // and CANCEL of a hop belong to its INVITE (§9.1, §17.1.1.3).
 func checkTrace(t *testing.T, p proxy) {
 	t.Helper()
-	var text string
-	require.Eventually(t, func() bool {
-		last := text
-		text = p.output()
-		return text == last && whole(text)
-	}, time.Minute, 20*time.Millisecond, "the last message is cut, or messages keep coming")
-	packets := readTrace(t, text)
+	packets := readTrace(t, settled(t, p.output))
 	ours := []string{p.udp, p.tcp}
 	require.NotEmpty(t, packets, "the proxy saw nothing")
 	finals := make(map[string]int)   // transaction and direction: code
